@@ -1,0 +1,165 @@
+"""Intents, orders and fills: what we want, what we asked the exchange, what it did."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+
+class Action(StrEnum):
+    """What an intent does to its book."""
+
+    OPEN = "open"
+    CLOSE = "close"
+
+
+class Origin(StrEnum):
+    """Who wanted it. `EXCHANGE`: done by the exchange itself (liquidation, ADL, a triggered stop)."""
+
+    STRATEGY = "strategy"
+    MANUAL = "manual"
+    RECOVERY = "recovery"
+    EXCHANGE = "exchange"
+
+
+class OrderType(StrEnum):
+    MARKET = "market"
+    LIMIT = "limit"
+    POST_ONLY = "post_only"
+    IOC = "ioc"
+
+
+class OrderState(StrEnum):
+    """`PLANNED`: in the ledger, fate unknown until the exchange says. The last four are final.
+
+    `ABSENT`: proven never to have reached the exchange (looked up after its expiry had passed).
+    """
+
+    PLANNED = "planned"
+    LIVE = "live"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    ABSENT = "absent"
+
+    @property
+    def final(self) -> bool:
+        return self not in (OrderState.PLANNED, OrderState.LIVE)
+
+
+class Leg(msgspec.Struct, frozen=True):
+    """One leg of an intent: `size` signed contracts of `instrument` to trade."""
+
+    instrument: str
+    size: Decimal
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """A wish for one book (strategy, pair), with a leg per instrument of the pair; legs[0] is the base leg.
+
+    `ts` is market time. `stop` and `target` are shares of the pair's gross. `z`, `score` and
+    `probability` are those of the deciding bar, kept so that the fold restores the book whole.
+    `order` names the order in which the legs are sent: the less liquid one first.
+    """
+
+    id: str
+    ts: int
+    strategy: str
+    pair: str
+    action: Action
+    origin: Origin
+    legs: tuple[Leg, ...]
+    reason: str
+    order: tuple[int, ...] = (0, 1)
+    side: int = 0
+    stop: float = 0.0
+    target: float = 0.0
+    z: float = 0.0
+    score: float = 0.0
+    probability: float = 0.0
+
+
+class Order(msgspec.Struct, frozen=True):
+    """One attempt at one leg. `size` is signed contracts; `expires` is server time in ms, after which
+    the exchange must refuse the request (OKX: header `expTime`)."""
+
+    client_id: str
+    intent: str
+    leg: int
+    attempt: int
+    instrument: str
+    size: Decimal
+    type: OrderType
+    expires: int
+    price: Decimal | None = None
+    reduce_only: bool = False
+
+
+class OrderReport(msgspec.Struct, frozen=True):
+    """What the exchange says of an order. `filled` is unsigned contracts. `client_id` is empty for orders
+    that are not ours; `algo_id` names the trigger order it came from, if any."""
+
+    client_id: str
+    venue_id: str
+    instrument: str
+    state: OrderState
+    filled: Decimal
+    average: Decimal | None
+    ts: int
+    code: str = ""
+    message: str = ""
+    algo_id: str = ""
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """One execution. `size` is signed contracts, `fee` is signed (negative: paid), `ts` market time.
+
+    `algo_id` is the client id of the trigger order that caused it, if one did."""
+
+    trade_id: str
+    venue_id: str
+    client_id: str
+    instrument: str
+    size: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_currency: str
+    ts: int
+    maker: bool = False
+    algo_id: str = ""
+
+
+class Protection(msgspec.Struct, frozen=True):
+    """A stop-only catastrophe order that the exchange holds for one instrument's net position.
+
+    `size` signed contracts it would trade, `trigger` the mark price that fires it."""
+
+    client_id: str
+    instrument: str
+    size: Decimal
+    trigger: Decimal
+    venue_id: str = ""
+
+
+_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def base36(number: int) -> str:
+    """`number` (>= 0) in lower-case base 36: short enough for OKX's 32-character client ids."""
+    assert number >= 0, number
+    digits = ""
+    while True:
+        number, digit = divmod(number, 36)
+        digits = _BASE36[digit] + digits
+        if number == 0:
+            return digits
+
+
+def client_id(intent: str, leg: int, attempt: int) -> str:
+    """The client order id of an attempt: derived, so that a restart asks for the same one.
+
+    OKX allows 1 to 32 of [A-Za-z0-9].
+    """
+    name = f"{intent}L{leg}A{base36(attempt)}"
+    assert len(name) <= 32 and name.isalnum(), name
+    return name

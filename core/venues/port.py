@@ -1,0 +1,154 @@
+"""The small protocol between the acting wing and an exchange."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from core.domain.account import Balance, Bill, Position
+from core.domain.instrument import Instrument
+from core.domain.market import Candle, Funding, Mark, Ticker
+from core.domain.orders import Fill, Order, OrderReport, Protection
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a venue can do. `lockstep`: the market waits for `acknowledge` after each closed bar."""
+
+    name: str
+    real_money: bool
+    lockstep: bool
+    expiry: bool
+    triggers: bool
+
+
+class StreamState(StrEnum):
+    LIVE = "live"
+    STALE = "stale"
+    DOWN = "down"
+
+
+class StreamStatus(msgspec.Struct, frozen=True):
+    """One subscription changed its state; `key` names it, e.g. `candle:BTC-USDT-SWAP`."""
+
+    key: str
+    state: StreamState
+    detail: str = ""
+
+
+class Reconnected(msgspec.Struct, frozen=True):
+    """A socket came back: what happened meanwhile was not sent and must be asked for."""
+
+    socket: str
+
+
+VenueEvent = (
+    Ticker
+    | Mark
+    | Candle
+    | Funding
+    | OrderReport
+    | Fill
+    | Position
+    | Balance
+    | StreamStatus
+    | Reconnected
+)
+"""What a venue's `next_event` yields. A Candle is always a closed one."""
+
+
+class VenueError(Exception):
+    """The venue said no, or could not be reached: one line that names the thing, the value, the way out."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Refused(VenueError):
+    """The exchange has answered: this request was refused and has had no effect."""
+
+
+class Unreachable(VenueError):
+    """The venue could not be reached; a request that only reads had no effect."""
+
+
+class Unknown(VenueError):
+    """A request that changes something was sent and its outcome is not known: ask by client order id."""
+
+
+class Venue(Protocol):
+    """An exchange account and its market data. All times are ms UTC.
+
+    Every method but `next_event` raises `Unreachable` when the venue cannot be reached and `Refused` when
+    it said no; those that change something raise `Unknown` when the outcome is not known.
+    """
+
+    capabilities: Capabilities
+    instruments: dict[str, Instrument]
+
+    async def connect(self, instruments: Sequence[str]) -> None:
+        """Load markets, check the clock, prepare the account (net mode), open and watch the streams.
+
+        Returns when every subscription has been acknowledged, or raises."""
+
+    async def close(self) -> None:
+        """Close sockets and sessions; no order is touched."""
+
+    async def next_event(self) -> VenueEvent:
+        """The next event in order of arrival. Nothing is dropped, and nothing is seen twice: reports never
+        go back in time, fills are unique by trade id."""
+
+    def server_ms(self) -> int:
+        """The server's clock now (our clock plus the measured offset): for expiries."""
+
+    def market_ms(self) -> int:
+        """The latest market time seen. On a real exchange this is its clock; a replay has its own."""
+
+    async def candles(self, instrument: str, end_ms: int, count: int) -> list[Candle]:
+        """Up to `count` closed candles that closed at or before market time `end_ms` (0: now), oldest first."""
+
+    async def funding(self, instrument: str, count: int) -> list[Funding]:
+        """The last `count` settled rates, oldest first."""
+
+    async def mark(self, instrument: str) -> Decimal:
+        """The mark price now."""
+
+    async def place(self, order: Order) -> OrderReport:
+        """Send one order. A report in state LIVE means accepted; fills come as events."""
+
+    async def cancel(self, order: Order) -> None:
+        """Ask to cancel; the outcome comes as an event."""
+
+    async def order(self, instrument: str, client_id: str) -> OrderReport | None:
+        """What became of an order, by client id, wherever the exchange keeps it (pending, history);
+        None: not found, which is final only once its expiry has passed (see `Order.expires`)."""
+
+    async def open_orders(self) -> list[OrderReport]: ...
+
+    async def fills(self, since_ms: int) -> list[Fill]:
+        """All fills of the account at or after market time `since_ms`, oldest first."""
+
+    async def positions(self) -> list[Position]: ...
+
+    async def balance(self) -> Balance: ...
+
+    async def bills(self, after: str) -> list[Bill]:
+        """All bills newer than the bill id `after` ("" for all), oldest first."""
+
+    async def set_leverage(self, instrument: str, leverage: Decimal) -> None: ...
+
+    async def fee_rates(self) -> tuple[Decimal, Decimal]:
+        """(maker, taker) as shares of notional; positive: paid."""
+
+    async def protect(self, protection: Protection) -> Protection:
+        """Place a stop-only trigger order on the mark price, reduce-only; returned with its venue id."""
+
+    async def unprotect(self, protection: Protection) -> None:
+        """Cancel it; already gone is no error."""
+
+    async def protections(self) -> list[Protection]: ...
+
+    async def acknowledge(self, bar_open_ms: int) -> None:
+        """Under lockstep: this bar is done with and every order it caused is settled. Else nothing."""
