@@ -44,16 +44,7 @@ class Reconnected(msgspec.Struct, frozen=True):
 
 
 VenueEvent = (
-    Ticker
-    | Mark
-    | Candle
-    | Funding
-    | OrderReport
-    | Fill
-    | Position
-    | Balance
-    | StreamStatus
-    | Reconnected
+    Ticker | Mark | Candle | Funding | OrderReport | Fill | Position | Balance | StreamStatus | Reconnected
 )
 """What a venue's `next_event` yields. A Candle is always a closed one."""
 
