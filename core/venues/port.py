@@ -43,9 +43,7 @@ class Reconnected(msgspec.Struct, frozen=True):
     socket: str
 
 
-VenueEvent = (
-    Ticker | Mark | Candle | Funding | OrderReport | Fill | Position | Balance | StreamStatus | Reconnected
-)
+VenueEvent = Ticker | Mark | Candle | Funding | OrderReport | Fill | Position | Balance | StreamStatus | Reconnected
 """What a venue's `next_event` yields. A Candle is always a closed one."""
 
 
