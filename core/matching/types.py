@@ -87,6 +87,7 @@ class Trigger(msgspec.Struct, frozen=True):
     state: str
     ts: int
     order_id: str = ""
+    reduce_only: bool = True
 
 
 Event = OrderReport | Fill | Position | Bill | Trigger | Rejected
