@@ -1,0 +1,128 @@
+"""The REST door: signature, faults, expiry, then the handler of the path."""
+
+import asyncio
+from collections.abc import Mapping
+
+import msgspec
+from aiohttp import web
+
+from core.clock import wall_ms
+from core.venues.okx_local import account, public, trade
+from core.venues.okx_local.api import ApiError, Params, parse_items
+from core.venues.okx_local.auth import Denied, Keys, check_request
+from core.venues.okx_local.exchange import Exchange
+from core.venues.okx_local.faults import Fault, Faults
+
+_PRIVATE = account.GET | trade.GET
+_SETTINGS = account.POST | trade.POST
+Reply = tuple[int, bytes]
+
+
+class Rest:
+    """Answers `/api/v5/...`. `last` is when it was last asked (loop time)."""
+
+    def __init__(self, exchange: Exchange, keys: Keys, faults: Faults) -> None:
+        self._exchange, self._keys, self._faults = exchange, keys, faults
+        self.last = asyncio.get_running_loop().time()
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        self.last = asyncio.get_running_loop().time()
+        path, body = request.match_info["path"], await request.text()
+        fault = self._faults.due(f"{request.method} {path}", body)
+        if fault is None:
+            return _response(*self.answer(request, path, body))
+        return await self._serve_badly(request, path, body, fault)
+
+    async def _serve_badly(self, request: web.Request, path: str, body: str, fault: Fault) -> web.StreamResponse:
+        """What a fault makes of it; see `faults`."""
+        if fault.status:
+            return _response(fault.status, b"<html><body>Internal error</body></html>", "text/html")
+        if fault.code:
+            return _response(*self.answer(request, path, body, fault))
+        if fault.do == "deliver_late":
+            task = asyncio.create_task(self._deliver_late(request, path, body, fault))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+        if fault.do == "delay":
+            await self._faults.hold(fault)
+        if fault.do in ("deliver_late", "drop_before"):
+            return _cut(request)
+        status, content = self.answer(request, path, body)
+        if fault.do == "drop_reply":
+            return _cut(request)
+        if fault.do == "html":
+            return _response(200, b"<!DOCTYPE html><html><body>Please wait...</body></html>", "text/html")
+        return _response(status, b"" if fault.do == "empty" else content)
+
+    async def _deliver_late(self, request: web.Request, path: str, body: str, fault: Fault) -> None:
+        await self._faults.hold(fault)
+        self.answer(request, path, body)
+
+    def answer(self, request: web.Request, path: str, body: str, fault: Fault | None = None) -> Reply:
+        """Execute one request and write what it changed. (status, JSON)"""
+        method, query = request.method, dict(request.query)
+        try:
+            if fault is not None and (method == "GET" or path in _SETTINGS):
+                raise ApiError(fault.code, "as asked by a test")
+            if method == "GET" and path in public.GET:
+                return _success(public.GET[path](self._exchange, query))
+            check_request(self._keys, request.headers, method, request.raw_path, body, wall_ms())
+            if method == "GET" and path in _PRIVATE:
+                return _success(_PRIVATE[path](self._exchange, query))
+            if method == "POST":
+                return self._act(path, body, request.headers, fault)
+            raise ApiError("404", f"Invalid URL: {method} {path} is not served by the local exchange", 404)
+        except Denied as denied:
+            return 401, msgspec.json.encode({"code": denied.code, "msg": denied.message, "data": []})
+        except ApiError as error:
+            return error.status, msgspec.json.encode({"code": error.code, "msg": error.message, "data": []})
+
+    def _act(self, path: str, body: str, headers: Mapping[str, str], fault: Fault | None) -> Reply:
+        items = parse_items(body)
+        if path in _SETTINGS:
+            reply = _success(_SETTINGS[path](self._exchange, items[0]))
+        elif path in trade.ORDERS:
+            reply = self._orders(path, items, headers, fault)
+        else:
+            raise ApiError("404", f"Invalid URL: POST {path} is not served by the local exchange", 404)
+        self._exchange.commit()
+        return reply
+
+    def _orders(self, path: str, items: list[Params], headers: Mapping[str, str], fault: Fault | None) -> Reply:
+        if not 0 < len(items) <= trade.BATCH:
+            raise ApiError("51111", f"Maximum {trade.BATCH} orders can be placed in bulk")
+        expires = headers.get("expTime", "")
+        expired = path in trade.EXPIRING and expires.isdigit() and int(expires) < wall_ms()
+        rows = []
+        for position, item in enumerate(items):
+            if expired:
+                row = trade.refusal(item, ApiError("51149", "Order timed out. Please try again."))
+            elif fault is not None and fault.element in (None, position):
+                row = trade.refusal(item, ApiError(fault.code, "as asked by a test"))
+            else:
+                row = trade.acknowledge(self._exchange, item, trade.ORDERS[path])
+            rows.append(row)
+        failed = sum(row["sCode"] != "0" for row in rows)
+        code = "0" if not failed else "1" if failed == len(rows) else "2"
+        message = (
+            "" if code == "0" else "All operations failed" if code == "1" else "Bulk operation partially succeeded."
+        )
+        stamp = str(wall_ms() * 1000)
+        reply = {"code": code, "msg": message, "data": rows, "inTime": stamp, "outTime": stamp}
+        return 200, msgspec.json.encode(reply)
+
+
+def _success(rows: list[object]) -> Reply:
+    return 200, msgspec.json.encode({"code": "0", "msg": "", "data": rows})
+
+
+def _response(status: int, content: bytes, kind: str = "application/json") -> web.Response:
+    return web.Response(status=status, body=content, content_type=kind)
+
+
+def _cut(request: web.Request) -> web.StreamResponse:
+    """Close the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
