@@ -1,0 +1,1 @@
+"""The acting wing's hands: sizing, the risk gate, two-leg execution, orders, protection, reconciliation."""

@@ -1,0 +1,126 @@
+"""Drives intents to their end: asks the state machine what to do, does it, waits for news, asks again."""
+
+import asyncio
+from collections.abc import Mapping
+
+from core.domain.instrument import Instrument
+from core.domain.orders import Action, Intent
+from core.execution.failpoint import failpoint
+from core.execution.journal import Journal
+from core.execution.legs import Finish, Wait, next_step
+from core.execution.orders import PATIENCE_S, Orders, inquire_until_known
+from core.portfolio.events import AnyEvent, Filled, Planned, Reported, Settled
+from core.venues.port import Venue
+
+
+class Executor:
+    """One task an unsettled intent. What it knows is in the books; a restart loses only the tasks."""
+
+    def __init__(
+        self, venue: Venue, journal: Journal, orders: Orders, instruments: Mapping[str, Instrument]
+    ) -> None:
+        self._venue = venue
+        self._journal = journal
+        self._orders = orders
+        self._instruments = instruments
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._news: dict[str, asyncio.Event] = {}
+        self.failure: BaseException | None = None
+        journal.listen(self._heard)
+
+    def start(self, intent: Intent, fresh: bool = True) -> None:
+        """Take an intent (already in the ledger) to its end, in the background."""
+        assert intent.id in self._journal.books.intents, f"intent {intent.id} is not in the ledger"
+        if intent.id in self._tasks:
+            return
+        self._news[intent.id] = asyncio.Event()
+        task = asyncio.create_task(self._run(intent, fresh), name=f"intent {intent.id}")
+        self._tasks[intent.id] = task
+        task.add_done_callback(lambda done: self._done(intent.id, done))
+
+    def resume(self) -> int:
+        """Start every intent that the ledger left unsettled; how many there were."""
+        unsettled = self._journal.books.unsettled()
+        for intent in unsettled:
+            self.start(intent, fresh=False)
+        return len(unsettled)
+
+    @property
+    def busy(self) -> int:
+        """How many intents are being worked on."""
+        return len(self._tasks)
+
+    async def idle(self, timeout: float | None = None) -> bool:
+        """Wait until no intent is at work; False when `timeout` seconds were not enough."""
+        while self._tasks:
+            done, _ = await asyncio.wait(
+                set(self._tasks.values()), timeout=timeout, return_when=asyncio.ALL_COMPLETED
+            )
+            if not done:
+                return False
+        if self.failure is not None:
+            raise self.failure
+        return True
+
+    async def stop(self, timeout: float) -> None:
+        """Let what is at work come to its end; what does not in time goes on after the next start."""
+        await self.idle(timeout)
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _run(self, intent: Intent, fresh: bool) -> None:
+        books, news = self._journal.books, self._news[intent.id]
+        rounds = 0
+        while True:
+            news.clear()
+            step = next_step(intent, books.progress(intent.id), self._instruments, fresh)
+            if isinstance(step, Finish):
+                settled = Settled(self._venue.market_ms(), intent.id, step.outcome, step.detail)
+                await self._journal.record(settled)
+                failpoint("settled")
+                return
+            if isinstance(step, Wait):
+                await self._wait(intent, news)
+                continue
+            if rounds >= 2:
+                # Something keeps refusing us. Reducing is never given up, but it is asked for calmly.
+                await asyncio.sleep(min(0.25 * 2.0 ** (rounds - 2), 15.0))
+            rounds += 1
+            await asyncio.gather(
+                *(self._orders.send(intent, send.leg, send.size, send.reducing) for send in step)
+            )
+
+    async def _wait(self, intent: Intent, news: asyncio.Event) -> None:
+        """Until the exchange says something about this intent; if it stays silent, ask it."""
+        try:
+            await asyncio.wait_for(news.wait(), PATIENCE_S)
+        except TimeoutError:
+            books = self._journal.books
+            for order in books.open_orders(intent.id):
+                await inquire_until_known(self._orders, order)
+
+    def _heard(self, event: AnyEvent) -> None:
+        match event:
+            case Planned(order=order):
+                names = [order.intent]
+            case Reported(report=report):
+                names = [self._journal.books.orders[report.client_id].order.intent]
+            case Filled(parts=parts):
+                names = [part.intent for part in parts]
+            case _:
+                return
+        for name in names:
+            if name in self._news:
+                self._news[name].set()
+
+    def _done(self, intent_id: str, task: asyncio.Task[None]) -> None:
+        del self._tasks[intent_id]
+        del self._news[intent_id]
+        if not task.cancelled() and task.exception() is not None:
+            self.failure = task.exception()
+
+
+def is_reducing(intent: Intent) -> bool:
+    """Whether an intent only takes exposure back: the risk gate never refuses those."""
+    return intent.action is Action.CLOSE

@@ -1,0 +1,52 @@
+"""Write first: the one door through which state changes. Append to the ledger, then fold into the books."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from core.portfolio.books import Books
+from core.portfolio.events import AnyEvent
+
+Listener = Callable[[AnyEvent], None]
+
+
+class LedgerPort(Protocol):
+    """Where events are kept: durable when `append` returns, all of a batch or nothing."""
+
+    async def append(self, batch: Sequence[AnyEvent]) -> None: ...
+
+
+class Journal:
+    """Appends events durably, folds them, and tells whoever listens. Never out of order, never in parts."""
+
+    def __init__(self, ledger: LedgerPort, books: Books) -> None:
+        self.books = books
+        self._ledger = ledger
+        self._lock = asyncio.Lock()
+        self._listeners: list[Listener] = []
+
+    def listen(self, listener: Listener) -> None:
+        """`listener(event)` is called after each event has been written and folded; it must be quick."""
+        self._listeners.append(listener)
+
+    async def record(self, *events: AnyEvent) -> None:
+        """Write `events` as one batch, then fold them."""
+        await self.record_from(lambda: events)
+
+    async def record_from(self, make: Callable[[], Sequence[AnyEvent]]) -> None:
+        """Like `record`, with the events made when it is their turn: for what depends on the books
+        (has this trade been seen?), so that two tasks cannot both find it new."""
+        # Shielded: a task cancelled in the middle must not leave written events unfolded.
+        await asyncio.shield(self._write(make))
+
+    async def _write(self, make: Callable[[], Sequence[AnyEvent]]) -> None:
+        async with self._lock:
+            events = make()
+            if not events:
+                return
+            await self._ledger.append(events)
+            for event in events:
+                self.books.apply(event)
+        for event in events:
+            for listener in self._listeners:
+                listener(event)

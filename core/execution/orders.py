@@ -1,0 +1,144 @@
+"""Orders: written first, sent second, and never forgotten. Reports and fills come home through here."""
+
+import asyncio
+from decimal import Decimal
+
+from core.domain.orders import (
+    Fill,
+    Intent,
+    Order,
+    OrderReport,
+    OrderState,
+    OrderType,
+    client_id,
+)
+from core.execution.failpoint import failpoint
+from core.execution.journal import Journal
+from core.portfolio.events import AnyEvent, Filled, Planned, Reported
+from core.venues.port import Refused, Unknown, Unreachable, Venue, VenueError
+
+ABSENT_MARGIN_MS = 2_000
+"""How long after its expiry an order that nobody knows is still asked for, before it counts as absent."""
+PATIENCE_S = 2.0
+"""How long an order may be at work without news before the exchange is asked about it."""
+
+
+class Orders:
+    """Sends the orders of intents, and turns what the exchange says into ledger events."""
+
+    def __init__(self, venue: Venue, journal: Journal, expiry_ms: int) -> None:
+        self._venue = venue
+        self._journal = journal
+        self._expiry_ms = expiry_ms
+        self.foreign: dict[str, Fill] = {}
+        """Fills that no intent of ours explains, by trade id: for reconciliation to judge."""
+
+    async def send(self, intent: Intent, leg: int, size: Decimal, reducing: bool) -> None:
+        """Place a market order for one leg. Returns when the exchange has answered or its answer is unknown."""
+        books = self._journal.books
+        instrument = intent.legs[leg].instrument
+        net = books.net(instrument)
+        attempt = books.progress(intent.id)[leg].attempts
+        order = Order(
+            client_id=client_id(intent.id, leg, attempt),
+            intent=intent.id,
+            leg=leg,
+            attempt=attempt,
+            instrument=instrument,
+            size=size,
+            type=OrderType.MARKET,
+            expires=self._venue.server_ms() + self._expiry_ms,
+            # In net mode other books may hold the other side: reduce-only would then cut this order short.
+            reduce_only=reducing and net * size < 0 and abs(size) <= abs(net),
+        )
+        await self._journal.record(Planned(self._venue.market_ms(), order))
+        failpoint("planned")
+        try:
+            report = await self._venue.place(order)
+        except Refused as error:
+            report = self._refused(order, error)
+        except (Unknown, Unreachable):
+            return  # It stays planned: its fate is unknown until `inquire` has proven it.
+        failpoint("sent")
+        await self.report(report)
+        failpoint("acknowledged")
+
+    async def inquire(self, order: Order) -> bool:
+        """Ask the exchange what became of an order; True when its fate is now known and written.
+
+        Absence is believed only when the exchange's clock has passed the expiry by a margin: until then
+        the request may still be on its way (OKX refuses it afterwards, code 51000-series on `expTime`).
+        """
+        asked_at = self._venue.server_ms()
+        try:
+            report = await self._venue.order(order.instrument, order.client_id)
+            if report is not None:
+                await self.report(report)
+                if report.filled:
+                    await self.catch_up()
+                return report.state.final
+            if asked_at <= order.expires + ABSENT_MARGIN_MS:
+                return False
+            await self.catch_up()
+        except VenueError:
+            return False
+        state = self._journal.books.orders[order.client_id]
+        if state.state is OrderState.PLANNED and not state.filled:
+            await self.report(self._absent(order))
+        return True
+
+    async def report(self, report: OrderReport) -> None:
+        """Write what the exchange says of one of our orders; what is not ours or not new is left out."""
+
+        def make() -> tuple[AnyEvent, ...]:
+            known = self._journal.books.orders.get(report.client_id)
+            if known is None or known.state.final:
+                return ()
+            if (known.state, known.filled) == (report.state, report.filled):
+                return ()
+            return (Reported(report.ts, report),)
+
+        await self._journal.record_from(make)
+
+    async def fill(self, fill: Fill) -> None:
+        """Write an execution of ours, once; one that no order of ours explains is kept aside."""
+        failpoint("fill-seen")
+
+        def make() -> tuple[AnyEvent, ...]:
+            books = self._journal.books
+            if books.has_trade(fill.trade_id):
+                return ()
+            parts = books.allocate(fill)
+            if parts is None:
+                self.foreign.setdefault(fill.trade_id, fill)
+                return ()
+            return (Filled(fill.ts, fill, parts),)
+
+        await self._journal.record_from(make)
+        failpoint("filled")
+
+    async def catch_up(self) -> None:
+        """Ask for all fills since the last one written: what a broken socket did not tell."""
+        for fill in await self._venue.fills(self._journal.books.last_fill_ms):
+            await self.fill(fill)
+
+    def _refused(self, order: Order, error: Refused) -> OrderReport:
+        return self._final(order, OrderState.REJECTED, error.code, str(error))
+
+    def _absent(self, order: Order) -> OrderReport:
+        return self._final(order, OrderState.ABSENT, "", "never reached the exchange")
+
+    def _final(self, order: Order, state: OrderState, code: str, message: str) -> OrderReport:
+        now = self._venue.market_ms()
+        zero = Decimal(0)
+        return OrderReport(
+            order.client_id, "", order.instrument, state, zero, None, now, code, message
+        )
+
+
+async def inquire_until_known(orders: Orders, order: Order) -> None:
+    """Ask again and again, ever more patiently, until the fate of `order` is known."""
+    pause = 0.1
+    while not await orders.inquire(order):
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 5.0)

@@ -1,0 +1,96 @@
+"""From a wish in USDT to two legs in whole lots that still match."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from core.domain.account import Book
+from core.domain.decision import Entry, Exit
+from core.domain.instrument import Instrument
+from core.domain.orders import Action, Intent, Leg, Origin
+from core.execution.legs import smallest
+
+
+class Unsizable(Exception):
+    """A pair cannot be sized: one line that says why."""
+
+
+def size_legs(
+    specs: tuple[Instrument, Instrument], prices: tuple[Decimal, Decimal], side: int, notional: Decimal
+) -> tuple[Leg, Leg]:
+    """Two legs of `notional` each (quote currency), side +1: long the first and short the second.
+
+    The leg with the coarser lot is cut to whole lots first; the other then matches the value that is left, so
+    that both legs agree within one lot of the coarser. Raises `Unsizable` where a lot or minimum is too large.
+    """
+    steps = [spec.notional(spec.lot, price) for spec, price in zip(specs, prices, strict=True)]
+    coarse = 0 if steps[0] >= steps[1] else 1
+    fine = 1 - coarse
+    sizes = [Decimal(0), Decimal(0)]
+    sizes[coarse] = specs[coarse].contracts(notional, prices[coarse])
+    value = specs[coarse].notional(sizes[coarse], prices[coarse])
+    sizes[fine] = specs[fine].contracts(value, prices[fine])
+    for spec, price, size in zip(specs, prices, sizes, strict=True):
+        least = smallest(spec)
+        if size < least:
+            raise Unsizable(
+                f"{notional:.2f} USDT is less than the least order of {spec.id}: "
+                f"{least} contracts, {spec.notional(least, price):.2f} USDT"
+            )
+        if size > spec.max_market_size:
+            raise Unsizable(f"{size} contracts of {spec.id} exceed its largest market order, {spec.max_market_size}")
+    return Leg(specs[0].id, side * sizes[0]), Leg(specs[1].id, -side * sizes[1])
+
+
+def entry_intent(
+    intent_id: str,
+    ts: int,
+    strategy: str,
+    entry: Entry,
+    specs: tuple[Instrument, Instrument],
+    prices: tuple[Decimal, Decimal],
+    turnover: tuple[float, float],
+    origin: Origin = Origin.STRATEGY,
+) -> Intent:
+    """The intent of an entry; `turnover` (value traded in the last bar) says which leg is less liquid."""
+    return Intent(
+        id=intent_id,
+        ts=ts,
+        strategy=strategy,
+        pair=entry.pair,
+        action=Action.OPEN,
+        origin=origin,
+        legs=size_legs(specs, prices, entry.side, Decimal(repr(entry.notional))),
+        reason=entry.reason,
+        order=(0, 1) if turnover[0] <= turnover[1] else (1, 0),
+        side=entry.side,
+        stop=entry.stop,
+        target=entry.target,
+        z=entry.z,
+        score=entry.score,
+        probability=entry.probability,
+    )
+
+
+def exit_intent(intent_id: str, ts: int, book: Book, exit: Exit, origin: Origin = Origin.STRATEGY) -> Intent:
+    """The intent that takes a book back to flat, as it is held now."""
+    return Intent(
+        id=intent_id,
+        ts=ts,
+        strategy=book.strategy,
+        pair=book.pair,
+        action=Action.CLOSE,
+        origin=origin,
+        legs=tuple(Leg(leg.instrument, -leg.size) for leg in book.legs),
+        reason=exit.reason,
+        side=book.side,
+    )
+
+
+def margin_of(
+    legs: tuple[Leg, ...], instruments: Mapping[str, Instrument], prices: Mapping[str, Decimal], leverage: Decimal
+) -> Decimal:
+    """Initial margin of `legs` at `prices`, in the settlement currency."""
+    gross = sum(
+        (abs(instruments[leg.instrument].notional(leg.size, prices[leg.instrument])) for leg in legs), Decimal(0)
+    )
+    return gross / leverage
