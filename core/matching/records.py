@@ -8,9 +8,8 @@ import msgspec
 
 from core.domain.account import Bill
 from core.domain.orders import Fill, OrderReport
+from core.matching.money import ZERO
 from core.matching.types import Place, Trigger
-
-ZERO = Decimal(0)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -31,6 +30,14 @@ class Record(msgspec.Struct, frozen=True):
     @property
     def client_id(self) -> str:
         return self.report.client_id
+
+    @property
+    def instrument(self) -> str:
+        return self.report.instrument
+
+    @property
+    def buy(self) -> bool:
+        return self.size > 0
 
     @property
     def open(self) -> Decimal:
@@ -85,6 +92,8 @@ class _Named(Protocol):
     def venue_id(self) -> str: ...
     @property
     def client_id(self) -> str: ...
+    @property
+    def instrument(self) -> str: ...
 
 
 T = TypeVar("T", bound=_Named)
@@ -97,21 +106,24 @@ class Register(Generic[T]):
 
     def __init__(self, keep: int) -> None:
         self._keep = keep
-        self.pending: dict[str, T] = {}
-        self._by_client: dict[str, str] = {}
+        self._pending: dict[str, T] = {}
+        self._at: dict[str, dict[str, T]] = {}
+        self._clients: dict[str, str] = {}
         self._finished: dict[str, T] = {}
         self._last: dict[str, str] = {}
 
     def put(self, item: T) -> None:
         """Add a pending thing, or replace it by its newer state."""
-        self.pending[item.venue_id] = item
+        self._pending[item.venue_id] = item
+        self._at.setdefault(item.instrument, {})[item.venue_id] = item
         if item.client_id:
-            self._by_client[item.client_id] = item.venue_id
+            self._clients[item.client_id] = item.venue_id
 
     def finish(self, item: T) -> None:
         """Move a thing to the finished ones, in its last state; the oldest of them may be forgotten."""
-        if self.pending.pop(item.venue_id, None) is not None:
-            self._by_client.pop(item.client_id, None)
+        if self._pending.pop(item.venue_id, None) is not None:
+            del self._at[item.instrument][item.venue_id]
+            self._clients.pop(item.client_id, None)
         self._finished[item.venue_id] = item
         if item.client_id:
             self._last[item.client_id] = item.venue_id
@@ -120,16 +132,24 @@ class Register(Generic[T]):
             if self._last.get(oldest.client_id) == oldest.venue_id:
                 del self._last[oldest.client_id]
 
+    def at(self, instrument: str) -> list[T]:
+        """The pending ones of an instrument, oldest first."""
+        here = self._at.get(instrument)
+        return list(here.values()) if here else []
+
+    def pending(self) -> list[T]:
+        return list(self._pending.values())
+
+    def finished(self) -> list[T]:
+        return list(self._finished.values())
+
     def find_pending(self, venue_id: str, client_id: str) -> T | None:
-        return self.pending.get(venue_id or self._by_client.get(client_id, ""))
+        return self._pending.get(venue_id or self._clients.get(client_id, ""))
 
     def find(self, venue_id: str, client_id: str) -> T | None:
         """By either id: the pending one, else the latest finished one."""
         pending = self.find_pending(venue_id, client_id)
         return pending or self._finished.get(venue_id or self._last.get(client_id, ""))
-
-    def finished(self) -> list[T]:
-        return list(self._finished.values())
 
     def load(self, pending: Iterable[T], finished: Iterable[T]) -> None:
         for item in finished:

@@ -1,0 +1,166 @@
+"""The money side: holdings with an exact cost, cash with a bill for every change."""
+
+from collections import deque
+from collections.abc import Iterable
+from decimal import Decimal
+from itertools import islice
+
+from core.domain.account import Bill, BillKind, Position
+from core.matching.market import Market
+from core.matching.money import ZERO, product, ratio
+from core.matching.rules import Rules
+
+
+class Holding:
+    """The net position in one instrument. `cost` is what its contracts were bought for (negative: sold for),
+    kept exactly: what rounding an average leaves over stays in it, so that equity is conserved."""
+
+    __slots__ = ("cost", "leverage", "market", "size", "ts")
+
+    def __init__(self, market: Market) -> None:
+        self.market = market
+        self.size = ZERO
+        self.cost = ZERO
+        self.leverage = Decimal(1)
+        self.ts = 0
+
+    @property
+    def value(self) -> Decimal:
+        """Signed value at the mark."""
+        return self.size * self.market.instrument.contract * self.market.mark
+
+    @property
+    def unrealised(self) -> Decimal:
+        return self.value - self.cost
+
+    def position(self) -> Position:
+        contract = self.market.instrument.contract
+        average = ratio(self.cost, self.size * contract) if self.size else ZERO
+        return Position(self.market.instrument.id, self.size, average, self.ts)
+
+    def reducible(self, size: Decimal) -> Decimal:
+        """The part of signed `size` that brings the position nearer to zero."""
+        if self.size * size >= 0:
+            return ZERO
+        return size if abs(size) <= abs(self.size) else -self.size
+
+    def add(self, size: Decimal, price: Decimal, now: int) -> Decimal:
+        """Trade `size` signed contracts at `price`; the profit that this has realised.
+
+        pnl = closed contracts x contract x (price - average entry), signed; through zero, what is left
+        over begins a new position at `price`.
+        """
+        contract = self.market.instrument.contract
+        closing = self.reducible(size)
+        pnl = ZERO
+        if closing:
+            released = self.cost if closing == -self.size else ratio(-self.cost * closing, self.size)
+            self.cost -= released
+            pnl = -closing * contract * price - released
+        self.cost += (size - closing) * contract * price
+        self.size += size
+        self.ts = now
+        assert self.size or not self.cost, self.cost
+        return pnl
+
+
+class Account:
+    """Cash, holdings and bills of one account with cross margin. All money is in `currency`."""
+
+    def __init__(self, markets: Iterable[Market], rules: Rules, currency: str, keep: int) -> None:
+        self.rules = rules
+        self.currency = currency
+        self.holdings = {market.instrument.id: Holding(market) for market in markets}
+        self.open: dict[str, Holding] = {}
+        self.deposit = self.cash = self.pnl = self.fees = self.funding = self.flow = ZERO
+        self.bills: deque[Bill] = deque(maxlen=keep)
+        self.bills_made = 0
+
+    def restore_holding(self, instrument: str, size: Decimal, cost: Decimal, leverage: Decimal, ts: int) -> None:
+        holding = self.holdings[instrument]
+        holding.size, holding.cost, holding.leverage, holding.ts = size, cost, leverage, ts
+        if size:
+            self.open[instrument] = holding
+
+    def restore(
+        self,
+        cash: Decimal,
+        pnl: Decimal,
+        fees: Decimal,
+        funding: Decimal,
+        flow: Decimal,
+        bills_made: int,
+        bills: Iterable[Bill],
+    ) -> None:
+        """The sums as they were, and the bills that are still known."""
+        self.cash, self.pnl, self.fees, self.funding, self.flow = cash, pnl, fees, funding, flow
+        self.bills_made = bills_made
+        self.bills.clear()
+        self.bills.extend(bills)
+
+    @property
+    def equity(self) -> Decimal:
+        return sum((holding.unrealised for holding in self.open.values()), self.cash)
+
+    @property
+    def maintenance(self) -> Decimal:
+        """The equity below which everything is closed."""
+        return self.rules.maintenance_rate * sum((abs(holding.value) for holding in self.open.values()), ZERO)
+
+    def transfer(self, amount: Decimal, now: int) -> Bill:
+        self.deposit += amount
+        return self._bill(BillKind.TRANSFER, "", now, amount)
+
+    def trade(
+        self, instrument: str, size: Decimal, price: Decimal, rate: Decimal, kind: BillKind, trade_id: str, now: int
+    ) -> Bill:
+        """Book a fill of signed `size` contracts at `price`, with a fee of `rate` of its value."""
+        holding = self.holdings[instrument]
+        signed = size * holding.market.instrument.contract * price
+        fee = -rate * abs(signed)
+        pnl = holding.add(size, price, now)
+        if holding.size:
+            self.open[instrument] = holding
+        else:
+            self.open.pop(instrument, None)
+        self.flow += signed
+        self.pnl += pnl
+        self.fees += fee
+        return self._bill(kind, instrument, now, pnl + fee, pnl, fee, trade_id)
+
+    def settle(self, instrument: str, rate: Decimal, now: int) -> Bill | None:
+        """Funding of one period: a long pays a positive rate, a short receives it."""
+        change = -product(self.holdings[instrument].value, rate)
+        if not change:
+            return None
+        self.funding += change
+        return self._bill(BillKind.FUNDING, instrument, now, change)
+
+    def after(self, bill_id: str) -> list[Bill]:
+        """Bills newer than `bill_id` ("": all that are kept), oldest first."""
+        first = self.bills_made - len(self.bills) + 1
+        return list(islice(self.bills, max(int(bill_id or 0) + 1 - first, 0), None))
+
+    def check(self) -> None:
+        """Cash is the sum of its bills, and what was paid for contracts is either still in them or realised."""
+        assert self.cash == self.deposit + self.pnl + self.fees + self.funding, self.cash
+        cost = sum((holding.cost for holding in self.open.values()), ZERO)
+        assert cost - self.pnl == self.flow, (cost, self.pnl, self.flow)
+
+    def _bill(
+        self,
+        kind: BillKind,
+        instrument: str,
+        now: int,
+        change: Decimal,
+        pnl: Decimal = ZERO,
+        fee: Decimal = ZERO,
+        trade_id: str = "",
+    ) -> Bill:
+        self.cash += change
+        self.bills_made += 1
+        bill = Bill(
+            str(self.bills_made), now, kind, instrument, self.currency, change, self.cash, pnl, fee, trade_id
+        )
+        self.bills.append(bill)
+        return bill
