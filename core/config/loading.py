@@ -1,0 +1,186 @@
+"""Reading the settings: file, environment, options, in that order; and saying what is wrong with them."""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from core.config.secrets import SECRET_NAMES
+from core.config.settings import Settings
+from core.domain.errors import UserError
+
+PREFIX = "COCKPIT_"
+
+
+def load(
+    path: Path | None = None,
+    *,
+    options: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from `path` (else ./config.toml, else the defaults), the environment, and `options`.
+
+    `options` are those of a command line, by dotted key; None values are left out. Raises UserError."""
+    file = path if path is not None else Path("config.toml")
+    found = path is not None or file.is_file()
+    entries: dict[str, tuple[object, str]] = {}
+    if found:
+        entries.update({key: (value, str(file)) for key, value in flatten(_read(file))})
+    for name, text in (os.environ if environ is None else environ).items():
+        if key := _key_of(name):
+            entries[key] = (_parsed(key, text), f"environment {name}")
+    for key, value in (options or {}).items():
+        if value is not None:
+            entries[key] = (_parsed(key, value) if isinstance(value, str) else value, "options")
+    _refuse_unknown(entries)
+    try:
+        settings = Settings.model_validate(_nested(entries))
+    except ValidationError as error:
+        raise _explained(error, entries) from None
+    origins = {key: source for key, (_, source) in entries.items()}
+    return settings.sourced(file if found else None, origins)
+
+
+def flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested tables by dotted key."""
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        elif not isinstance(value, Mapping):
+            yield f"{prefix}{key}", value
+
+
+def values(settings: Settings) -> dict[str, object]:
+    """Every value by its dotted key, in the order of the sections."""
+    return dict(flatten(settings.model_dump()))
+
+
+def known_keys() -> dict[str, FieldInfo]:
+    """Every key that config.toml may hold, dotted, with its field."""
+    return dict(_fields(Settings, ""))
+
+
+def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _fields(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{file}: no such file; leave --config away to run on ./config.toml or the defaults"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not valid TOML: {error}") from None
+
+
+def _key_of(variable: str) -> str | None:
+    if variable == "COCKPIT_HOME":
+        return "paths.home"
+    if variable.startswith(PREFIX) and "__" in variable:
+        return variable.removeprefix(PREFIX).lower().replace("__", ".")
+    return None
+
+
+def _parsed(key: str, text: str) -> object:
+    """Text of a variable or an option as TOML would have read it; lists also as BTC,ETH."""
+    field = known_keys().get(key)
+    kind = field.annotation if field else str
+    if get_origin(kind) is tuple and not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if kind in (str, Path) or get_origin(kind) is Literal:
+        return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _nested(entries: Mapping[str, tuple[object, str]]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, (value, _) in entries.items():
+        *sections, name = key.split(".")
+        table = tree
+        for section in sections:
+            table = table.setdefault(section, {})
+        table[name] = value
+    return tree
+
+
+_SECRET = re.compile(r"secret|passphrase|password|api_?key|token|private_?key", re.IGNORECASE)
+
+
+def _refuse_unknown(entries: Mapping[str, tuple[object, str]]) -> None:
+    """Values are not repeated here: what is unknown may be a secret in the wrong place."""
+    known = known_keys()
+    sections = {section for key in known for section in _above(key)}
+    for key, (_, source) in entries.items():
+        if key in known:
+            continue
+        if _SECRET.search(key):
+            raise UserError(
+                f"{source}: {key}: secrets are read from the environment or .env alone"
+                f" ({', '.join(SECRET_NAMES)}); remove it from here, and renew it if others could read it"
+            )
+        if key in sections:
+            raise UserError(f"{source}: {key} is a section: write [{key}] and its keys below it")
+        raise UserError(f"{source}: {key}: unknown key; {_way_out(key, known, sections)}")
+
+
+def _above(key: str) -> list[str]:
+    """The sections that a key stands in: a.b.c is in a.b and in a."""
+    parts = key.split(".")
+    return [".".join(parts[:n]) for n in range(1, len(parts))]
+
+
+def _way_out(key: str, known: Iterable[str], sections: set[str]) -> str:
+    section, _, name = key.rpartition(".")
+    beside = [other for other in known if other.rpartition(".")[0] == section]
+    close = difflib.get_close_matches(key, beside or known, 1, 0.75)
+    close = close or [other for other in known if other.rpartition(".")[2] == name]
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"known are {', '.join(beside)}" if beside else f"known sections are {', '.join(sorted(sections))}"
+
+
+def _explained(error: ValidationError, entries: Mapping[str, tuple[object, str]]) -> UserError:
+    """The first mistake as one line: source, key, value, what is allowed."""
+    known = known_keys()
+    first = error.errors(include_url=False)[0]
+    where = [str(part) for part in first["loc"]]
+    key = next((key for n in range(len(where), 0, -1) if (key := ".".join(where[:n])) in known), None)
+    if key is None:
+        section = ".".join(where)
+        source = next(source for key, (_, source) in entries.items() if key.startswith(f"{section}."))
+        return UserError(f"{source}: {section}: {first['msg'].removeprefix('Value error, ')}")
+    value, source = entries[key]
+    return UserError(f"{source}: {key} = {value!r}: allowed is {_allowed(known[key])}")
+
+
+KINDS = {int: "a whole number", float: "a number", Decimal: "a number"}
+BOUNDS = {"ge": "from", "gt": "above", "le": "up to", "lt": "below"}
+
+
+def _allowed(field: FieldInfo) -> str:
+    """What a field takes, in words: its choices, or its kind and bounds."""
+    kind: Any = field.annotation
+    if field.description:
+        return field.description
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    rules = [(word, getattr(rule, name, None)) for rule in field.metadata for name, word in BOUNDS.items()]
+    return " ".join([KINDS.get(kind, "text"), *(f"{word} {limit}" for word, limit in rules if limit is not None)])

@@ -1,0 +1,228 @@
+"""The sections of config.toml, as frozen types with bounds and defaults."""
+
+import hashlib
+import os
+import re
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import platformdirs
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+
+from core.domain.errors import UserError
+from core.strategies.params import DivergenceParams
+
+MAX_SOCKET_PATH = 100  # of the 104 to 108 bytes that systems allow
+BAR_MS = {"15m": 900_000, "1h": 3_600_000, "4h": 14_400_000, "1d": 86_400_000}
+
+
+def _exact(value: object) -> object:
+    """What TOML calls a number, as the Decimal a reader sees (never the float's binary tail)."""
+    return Decimal(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _frozen(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Exact = Annotated[Decimal, BeforeValidator(_exact)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_frozen)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Section(BaseModel):
+    """A table of config.toml: frozen, nothing unknown, nothing converted behind the reader's back."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Universe(Section):
+    """What is traded: assets in the order that names the pairs (a precedes b), quoted and settled in `quote`."""
+
+    assets: Names = Field(
+        ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "AVAX", "LINK", "DOT"),
+        min_length=2,
+        max_length=300,
+        description='a list of at least 2 different assets, like ["BTC", "ETH"]',
+    )
+    quote: str = Field("USDT", pattern=r"^[A-Z0-9]{2,10}$", description="a currency, like USDT")
+    bar: Literal["15m", "1h", "4h", "1d"] = "1h"
+
+    @property
+    def bar_ms(self) -> int:
+        """The length of a bar in milliseconds."""
+        return BAR_MS[self.bar]
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        for position, asset in enumerate(self.assets):
+            if not re.fullmatch(r"[A-Z0-9]{1,15}", asset):
+                raise ValueError(f"asset {asset!r} must be capital letters and digits, like BTC")
+            if asset in self.assets[:position]:
+                raise ValueError(f"asset {asset} is named twice")
+        return self
+
+
+class Venue(Section):
+    """Where orders go, and how long its silence is borne."""
+
+    name: Literal["demo", "okx-demo", "okx"] = "demo"
+    stale_after_s: Seconds = 15.0
+    order_expiry_s: Seconds = 5.0
+    bar_timeout_s: Seconds = 20.0
+    leverage: int = Field(1, ge=1, le=125)
+    margin_mode: Literal["cross"] = "cross"
+
+
+class Demo(Section):
+    """The local exchange and its market: synthetic from `seed`, or the candles of `replay`."""
+
+    seed: int = Field(7, ge=0, le=2**32 - 1)
+    speed: Annotated[float, Field(gt=0)] | Literal["max"] = Field(
+        1800.0, description='market seconds per second: a number above 0, or "max"'
+    )
+    train_bars: int = Field(2000, ge=0)
+    bars: int = Field(0, ge=0)
+    market_bars: int = Field(8760, ge=300, le=1_000_000)
+    cash: Exact = Field(Decimal(100_000), gt=0)
+    replay: str = ""
+    funding: str = ""
+    port: int = Field(0, ge=0, le=65535)
+
+
+class Engine(Section):
+    """What the engine runs."""
+
+    strategies: Annotated[tuple[Literal["divergence", "zscore"], ...], BeforeValidator(_frozen)] = Field(
+        ("divergence",), min_length=1, description="a list of divergence, zscore"
+    )
+    snapshot_hz: float = Field(5.0, ge=0.2, le=30)
+
+
+class Strategy(Section):
+    """The parameters of each strategy, by name."""
+
+    divergence: DivergenceParams = DivergenceParams()
+
+
+class Risk(Section):
+    """Limits on new exposure; nothing here ever stops a reduction or a hedge. Shares are of 1, money is USDT."""
+
+    free_share: Exact = Field(Decimal("0.95"), gt=0, le=1)
+    max_gross_usdt: Exact = Field(Decimal(50_000), gt=0)
+    max_order_usdt: Exact = Field(Decimal(10_000), gt=0)
+    min_notional_usdt: Exact = Field(Decimal(10), ge=0)
+    catastrophe_share: Exact = Field(Decimal("0.25"), gt=0, lt=1)
+
+
+class Paths(Section):
+    """Where state lives: everything under `home`, which only its owner may read."""
+
+    home: Path
+    socket: Path
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, given: object) -> object:
+        """Empty means the usual place: the platform's folder for state, and a socket in it."""
+        if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+            return given
+        home = Path(given.get("home") or _state_folder()).expanduser().absolute()
+        return {**given, "home": home, "socket": Path(given.get("socket") or _socket(home)).expanduser().absolute()}
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one engine of this home."""
+        return self.home / "engine.lock"
+
+    @property
+    def exchange(self) -> Path:
+        """The local exchange's account."""
+        return self.home / "exchange"
+
+    @property
+    def models(self) -> Path:
+        return self.home / "models"
+
+    @property
+    def lake(self) -> Path:
+        return self.home / "lake"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    def ledger(self, venue: str) -> Path:
+        """The ledger of one venue: accounts never share a book."""
+        return self.home / "ledger" / f"{venue}.sqlite"
+
+    def create(self) -> None:
+        """Make home, its folders and the socket's folder, readable by the owner alone (0700)."""
+        folders = (
+            self.home,
+            self.exchange,
+            self.models,
+            self.lake,
+            self.logs,
+            self.home / "ledger",
+            self.socket.parent,
+        )
+        for folder in folders:
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(
+                    f"cannot make {folder}: {error.strerror}; choose another home (COCKPIT_HOME, or paths.home)"
+                ) from None
+        self.home.chmod(0o700)
+
+
+class Log(Section):
+    """How much the engine writes to its log file."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Section):
+    """Everything config.toml can say. Made by `load`."""
+
+    universe: Universe = Universe()
+    venue: Venue = Venue()
+    demo: Demo = Demo()
+    engine: Engine = Engine()
+    strategy: Strategy = Strategy()
+    risk: Risk = Risk()
+    paths: Paths = Field(default_factory=lambda: Paths.model_validate({}))
+    log: Log = Log()
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+    _file: Path | None = PrivateAttr(default=None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that was read; None: the defaults."""
+        return self._file
+
+    def sourced(self, file: Path | None, origins: dict[str, str]) -> Self:
+        """These settings, remembering the file and the source of each dotted key."""
+        self._file, self._origins = file, origins
+        return self
+
+    def origin(self, key: str) -> str:
+        """Where the value of `section.key` came from: default, the file, the variable or the option."""
+        return self._origins.get(key, "default")
+
+
+def _state_folder() -> str:
+    return platformdirs.user_state_dir("cockpit", appauthor=False)
+
+
+def _socket(home: Path) -> Path:
+    """A socket in `home`; where that path is longer than the system takes, one that is derived from it."""
+    usual = home / "engine.sock"
+    if len(os.fsencode(usual)) <= MAX_SOCKET_PATH:
+        return usual
+    mark = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"cockpit-{os.getuid()}-{mark}" / "engine.sock"

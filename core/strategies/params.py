@@ -1,0 +1,49 @@
+"""The parameters of the divergence rule. Light on purpose: the configuration reads it, and so does the terminal."""
+
+import math
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class DivergenceParams(BaseModel):
+    """Every number of the divergence rule, as `[strategy.divergence]` of config.toml names it.
+
+    Shares are of 1 (0.02 is 2%), windows and horizons are in closed bars, money is USDT per leg, funding is
+    per eight hours. The same parameters drive the plain z-score rule, which has no model.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    z_window: int = Field(24, ge=3, le=1000)
+    z_entry: float = Field(1.0, gt=0, le=10)
+    z_exit: float = Field(0.0, ge=0, le=10)
+    prob_threshold: float = Field(0.5, ge=0, le=1)
+    correlation_threshold: float = Field(0.85, ge=0, le=1)
+    correlation_window: int = Field(168, ge=3, le=5000)
+    funding_threshold: float = Field(0.0005, ge=0, le=1)
+    atr_period: int = Field(14, ge=2, le=1000)
+    base_size_usdt: float = Field(1000.0, gt=0)
+    stop_mode: Literal["atr"] = "atr"
+    stop_atr: float = Field(10.0, gt=0)
+    target_atr: float = Field(8.0, gt=0)
+    stop_min: float = Field(0.02, gt=0, lt=1)
+    stop_max: float = Field(0.10, gt=0, lt=1)
+    stop_default: float = Field(0.06, gt=0, lt=1)
+    target_min: float = Field(0.02, gt=0, lt=1)
+    target_max: float = Field(0.15, gt=0, lt=1)
+    target_default: float = Field(0.05, gt=0, lt=1)
+    horizon_bars: int = Field(102, ge=1, le=10_000)
+    switch_threshold: float = Field(math.inf, ge=0, allow_inf_nan=True)
+    min_hold_bars: int = Field(0, ge=0)
+    cooldown_bars: int = Field(0, ge=0)
+    max_concurrent_positions: int = Field(1, ge=1, le=100)
+    neutrality: Literal["dollar"] = "dollar"
+    min_bars: int = Field(200, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for low, high in (("stop_min", "stop_max"), ("target_min", "target_max"), ("z_exit", "z_entry")):
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{low} {getattr(self, low)} is above {high} {getattr(self, high)}")
+        return self
