@@ -1,0 +1,105 @@
+"""Does the ledger tell the same as the exchange? Asked at the start, on reconnect, and on a timer."""
+
+from decimal import Decimal
+
+import msgspec
+
+from core.domain.account import Bill, BillKind
+from core.domain.instrument import Instrument
+from core.domain.orders import Action, Fill, Intent, Leg, OrderState, Origin
+from core.execution.journal import Journal
+from core.execution.orders import Orders
+from core.execution.protection import Guard
+from core.portfolio.events import AnyEvent, Billed, Filled, Intended, Repaired, Settled
+from core.venues.port import Venue
+
+CASH_TOLERANCE = Decimal("1e-6")
+"""Cash may differ by the exchange's own rounding of each bill; more is a disagreement."""
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What reconciliation found: `differences` that remain (new exposure is refused until none does), and
+    what it `repaired`, a line each."""
+
+    differences: tuple[str, ...]
+    repaired: tuple[str, ...]
+
+    @property
+    def agrees(self) -> bool:
+        return not self.differences
+
+
+class Reconciler:
+    """Brings the ledger up to what the exchange says, and names what cannot be explained."""
+
+    def __init__(
+        self, venue: Venue, journal: Journal, orders: Orders, guard: Guard, instruments: dict[str, Instrument]
+    ) -> None:
+        self._venue = venue
+        self._journal = journal
+        self._orders = orders
+        self._guard = guard
+        self._instruments = instruments
+
+    async def run(self) -> Verdict:
+        """Orders, fills, bills, positions, cash, protections, in the order in which they explain each other."""
+        books = self._journal.books
+        repaired = []
+        for record in [r for r in books.orders.values() if not r.state.final]:
+            known = await self._orders.inquire(record.order)
+            if known and record.state is OrderState.PLANNED:
+                repaired.append(f"order {record.order.client_id}: fate learned, {books.orders[record.order.client_id].state}")
+        await self._orders.catch_up()
+        repaired += await self.adopt()
+        await self.bills()
+        differences = [*await self._positions(), *await self._cash()]
+        repaired += await self._guard.reconcile(self._instruments)
+        now = self._venue.market_ms()
+        await self._journal.record(*(Repaired(now, line, "reconciliation") for line in repaired))
+        return Verdict(tuple(differences), tuple(repaired))
+
+    async def bills(self) -> int:
+        """Write the exchange's statement since the last bill known; how many lines were new."""
+        books = self._journal.books
+        bills = await self._venue.bills(books.last_bill)
+
+        def make() -> list[AnyEvent]:
+            return [Billed(bill.ts, bill, self._shares(bill)) for bill in bills if not books.has_bill(bill.id)]
+
+        await self._journal.record_from(make)
+        return len(bills)
+
+    def _shares(self, bill: Bill) -> tuple:
+        return self._journal.books.share_funding(bill) if bill.kind is BillKind.FUNDING else ()
+
+    async def adopt(self) -> list[str]:
+        """Enter what the exchange did by itself (a fired stop, liquidation, ADL) as its own intents.
+
+        A fill that no order of ours explains, but which takes back what the books hold, is given to the books
+        that held it; what is left of it, or adds exposure, is foreign: shown, and left alone.
+        """
+        adopted = []
+        for trade_id, fill in list(self._orders.foreign.items()):
+            shares, rest = self._journal.books.split_exchange_fill(fill)
+            if shares and rest == 0:
+                await self._journal.record_from(lambda f=fill, s=shares: self._exchange_events(f, s))
+                del self._orders.foreign[trade_id]
+                cause = f"catastrophe order {fill.algo_id}" if fill.algo_id else "the exchange itself"
+                adopted.append(f"{fill.instrument}: {fill.size} contracts closed at {fill.price} by {cause}")
+        return adopted
+
+    async def _positions(self) -> list[str]:
+        books = self._journal.books
+        theirs = {p.instrument: p.size for p in await self._venue.positions()}
+        zero = Decimal(0)
+        return [
+            f"{name}: the exchange holds {theirs.get(name, zero)} contracts, the books {books.net(name)}"
+            for name in sorted({*theirs, *self._instruments})
+            if theirs.get(name, zero) != books.net(name)
+        ]
+
+    async def _cash(self) -> list[str]:
+        balance, cash = await self._venue.balance(), self._journal.books.cash
+        if abs(balance.cash - cash) <= CASH_TOLERANCE:
+            return []
+        return [f"cash: the exchange says {balance.cash} {balance.currency}, the ledger {cash}"]

@@ -1,0 +1,171 @@
+"""Joins the wings: a closed bar in, a decision and its intents out.
+
+Synchronous; it knows no clock, no network and no screen. Live, backtest and rehearsal call this same object, so
+that what was tested is what trades.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from core.domain.account import Holdings
+from core.domain.decision import Decision, Entry, View
+from core.domain.instrument import Instrument, Pair
+from core.domain.market import Bar, Floats
+from core.domain.orders import Action, Intent, Origin, base36
+from core.execution.risk import Limits, Standing, refusal
+from core.execution.sizing import Unsizable, entry_intent, exit_intent, margin_of
+from core.features.pairs import Frame, PairFeatures
+from core.strategies.params import DivergenceParams
+from core.strategies.registry import Strategy
+
+
+class Model(Protocol):
+    """Anything that scores all pairs of a bar in one call: (P, F) features to (P,) calibrated probabilities."""
+
+    def score(self, features: Floats) -> Floats: ...
+
+
+class Names:
+    """Makes intent ids: the ledger's prefix and a counter, so that a restart goes on where it stopped."""
+
+    def __init__(self, prefix: str, made: int) -> None:
+        self._prefix = prefix
+        self._made = made
+
+    def peek(self) -> str:
+        """The id the next intent will have."""
+        return f"{self._prefix}I{base36(self._made)}"
+
+    def take(self) -> str:
+        """The next id, used: only for intents that go into the ledger, whose count is where a restart begins."""
+        name = self.peek()
+        self._made += 1
+        return name
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one bar led to: the decision, the intents it became, and the entries refused, each with its reason.
+
+    `view` is what the decision was made of; None while there are too few bars to decide on."""
+
+    decision: Decision
+    intents: tuple[Intent, ...]
+    barred: tuple[bool, ...]
+    refused: tuple[tuple[str, str], ...]
+    view: View
+
+
+class Trader:
+    """One strategy on one universe. `on_bar` is the whole line from a closed bar to intents."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        params: DivergenceParams,
+        features: PairFeatures,
+        model: Model | None,
+        instruments: Mapping[str, Instrument],
+        limits: Limits,
+    ) -> None:
+        assert (model is not None) == strategy.needs_model, f"{strategy.name}: model given {model is not None}"
+        self.strategy = strategy
+        self.params = params
+        self.model = model
+        self.features = features
+        self.limits = limits
+        self._by_asset = {i.asset: i for i in instruments.values()}
+        self._instruments = instruments
+        self._pairs: dict[str, Pair] = {pair.name: pair for pair in features.pairs}
+
+    def warm(self, bar: Bar) -> View:
+        """Take a bar of the past into the features without deciding anything."""
+        return self._view(bar, self.features.update(bar))
+
+    def on_bar(self, bar: Bar, holdings: Holdings, standing: Standing, names: Names) -> Outcome:
+        """Decide on a closed bar. Entries pass the risk gate here; exits never ask it."""
+        view = self._view(bar, self.features.update(bar))
+        decision = self.strategy.decide(view, holdings, self.params)
+        books = {book.pair: book for book in holdings.books}
+        intents, barred = [], []
+        for wish in decision.exits:
+            intents.append(exit_intent(names.take(), bar.close_ms, books[wish.pair], wish))
+            barred.append(wish.barred)
+        refused = []
+        for entry in decision.entries:
+            intent, why = self.open(entry, bar, standing, names, Origin.STRATEGY)
+            if intent is None:
+                refused.append((entry.pair, why))
+                continue
+            intents.append(intent)
+            barred.append(False)
+            standing = self._after(standing, intent, bar)
+        return Outcome(decision, tuple(intents), tuple(barred), tuple(refused), view)
+
+    def open(
+        self, entry: Entry, bar: Bar, standing: Standing, names: Names, origin: Origin
+    ) -> tuple[Intent | None, str]:
+        """Size an entry and ask the risk gate: the intent, or None and why not."""
+        pair = self._pairs[entry.pair]
+        specs = self._by_asset[pair.a], self._by_asset[pair.b]
+        places = [self.features.assets.index(asset) for asset in (pair.a, pair.b)]
+        prices = tuple(Decimal(repr(float(bar.ohlcv[i, 3]))) for i in places)
+        turnover = tuple(float(bar.ohlcv[i, 3] * bar.ohlcv[i, 4]) for i in places)
+        try:
+            intent = entry_intent(
+                names.peek(),
+                bar.close_ms,
+                self.strategy.name,
+                entry,
+                specs,
+                (prices[0], prices[1]),
+                (turnover[0], turnover[1]),
+                origin,
+            )
+        except Unsizable as error:
+            return None, str(error)
+        why = refusal(intent, standing, self.limits, self._instruments, self.prices(bar))
+        if why:
+            return None, why
+        names.take()
+        return intent, ""
+
+    def prices(self, bar: Bar) -> dict[str, Decimal]:
+        """Each instrument's close, exact as printed."""
+        return {
+            self._by_asset[asset].id: Decimal(repr(float(close)))
+            for asset, close in zip(self.features.assets, bar.ohlcv[:, 3], strict=True)
+            if np.isfinite(close)
+        }
+
+    def _view(self, bar: Bar, frame: Frame) -> View:
+        """Features and the model's one call for all pairs."""
+        if self.model is None:
+            probability = np.ones(len(self._pairs))
+        else:
+            probability = self.model.score(frame.features)
+        return View(
+            ts=bar.close_ms,
+            assets=self.features.assets,
+            pairs=self.features.pairs,
+            names=self.features.names,
+            features=frame.features,
+            probability=probability,
+            usable=frame.usable,
+            close=bar.ohlcv[:, 3],
+            funding=bar.funding,
+            atr_pct=frame.atr_pct,
+            correlation=frame.correlation,
+            bar_ms=bar.close_ms - bar.open_ms,
+        )
+
+    def _after(self, standing: Standing, intent: Intent, bar: Bar) -> Standing:
+        """The account as it will stand when `intent` has been filled: the next entry is judged on that."""
+        assert intent.action is Action.OPEN
+        prices = self.prices(bar)
+        gross = margin_of(intent.legs, self._instruments, prices, Decimal(1))
+        used = gross / self.limits.leverage + gross * self.limits.taker
+        return Standing(standing.free - used, standing.gross + gross, standing.paused, standing.trouble)
