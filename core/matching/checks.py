@@ -6,6 +6,7 @@ from decimal import Decimal
 from core.domain.instrument import Instrument
 from core.domain.orders import OrderType
 from core.matching.market import Market
+from core.matching.money import sane
 from core.matching.types import Place, PlaceTrigger
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9]{0,32}")
@@ -26,7 +27,7 @@ def check_client_id(client_id: str) -> None:
 
 
 def check_size(instrument: Instrument, size: Decimal, market_order: bool) -> None:
-    if not size.is_finite():
+    if not sane(size):
         raise Refusal("51000", f"Parameter sz error: {size}")
     if abs(size) < instrument.min_size:
         raise Refusal("51020", f"{instrument.id}: order of {abs(size)} is below the minimum {instrument.min_size}")
@@ -46,7 +47,7 @@ def check_price(market: Market, place: Place) -> None:
     if place.type is OrderType.MARKET:
         return
     price, tick = place.price, market.instrument.tick
-    if price is None or not price.is_finite() or price <= 0:
+    if price is None or not sane(price) or price <= 0:
         raise Refusal("51000", f"Parameter px error: {place.type} order of {place.instrument} with price {price}")
     if price % tick:
         raise Refusal("51006", f"{place.instrument}: price {price} is no multiple of tick {tick}")
@@ -62,7 +63,7 @@ def check_price(market: Market, place: Place) -> None:
 def check_trigger(market: Market, order: PlaceTrigger) -> None:
     """A stop lies beyond the mark: above it to buy, below it to sell."""
     trigger, tick = order.trigger, market.instrument.tick
-    if not trigger.is_finite() or trigger <= 0:
+    if not sane(trigger) or trigger <= 0:
         raise Refusal("51000", f"Parameter slTriggerPx error: {trigger}")
     if trigger % tick:
         raise Refusal("51006", f"{order.instrument}: trigger price {trigger} is no multiple of tick {tick}")

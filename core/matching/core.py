@@ -11,7 +11,7 @@ from core.domain.orders import Fill, OrderState
 from core.matching.checks import Refusal, check_client_id, check_size, check_trigger
 from core.matching.desk import Desk
 from core.matching.market import Levels
-from core.matching.money import EXACT, ZERO
+from core.matching.money import EXACT, ZERO, sane
 from core.matching.records import History, MarketState, Record, State
 from core.matching.rules import Rules
 from core.matching.types import (
@@ -257,7 +257,7 @@ class Matching:
         if market is None:
             raise Refusal("51001", f"Instrument ID {command.instrument} does not exist")
         most = market.instrument.max_leverage
-        if not (leverage.is_finite() and 1 <= leverage <= most):
+        if not (sane(leverage) and 1 <= leverage <= most):
             raise Refusal("59102", f"{command.instrument}: leverage {leverage} is not within 1 and {most}")
         holding = self._desk.account.holdings[command.instrument]
         before, holding.leverage = holding.leverage, leverage
@@ -267,6 +267,8 @@ class Matching:
 
     def _settle(self, command: SettleFunding) -> None:
         self._desk.listed(command.instrument)
+        if not command.rate.is_finite():
+            raise Refusal("51000", f"{command.instrument}: funding rate {command.rate}")
         bill = self._desk.account.settle(command.instrument, command.rate, self.now)
         if bill:
             self._desk.events.append(bill)

@@ -93,7 +93,7 @@ class Desk:
             self.report(record, OrderState.CANCELLED, message="canceled by liquidation")
         for instrument, holding in self.account.holdings.items():
             if holding.size:
-                place = Place("", instrument, -holding.size, OrderType.MARKET, reduce_only=True)
+                place = Place("", instrument, -holding.size, OrderType.MARKET, reduce_only=True, tag="liquidation")
                 record = self._accept(place, place.size, self.next_id(), "")
                 size, mark = abs(holding.size), holding.market.mark
                 self._fill(record, size, mark, self.rules.taker, kind=BillKind.LIQUIDATION)

@@ -5,7 +5,7 @@ from math import inf
 from zlib import crc32
 
 from core.domain.instrument import Instrument
-from core.matching.money import ZERO
+from core.matching.money import ZERO, sane
 from core.matching.rules import Rules
 from core.matching.types import Quote
 
@@ -31,7 +31,7 @@ class Market:
 
     def move(self, quote: Quote) -> None:
         """A new market state: a new mark, and the book whole again."""
-        if not (quote.mark.is_finite() and quote.mark > 0 and 0 <= quote.turnover < inf):
+        if not (sane(quote.mark) and quote.mark > 0 and 0 <= quote.turnover < inf):
             raise ValueError(f"quote of {quote.instrument}: mark {quote.mark}, turnover {quote.turnover}")
         self.restore(quote.mark, quote.turnover, (ZERO, ZERO))
 
