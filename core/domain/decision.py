@@ -60,7 +60,8 @@ class Decision(msgspec.Struct, frozen=True):
     """One strategy's answer to one closed bar.
 
     `reasons` (P,) uint8 indexes `texts`: why each pair is (not) traded. `released` names pairs whose bar
-    after a stop has ended. `score` (P,) and `direction` (P,) int8 are for the screen.
+    after a stop has ended. `score` (P,) and `direction` (P,) int8 are for the screen. `text` says in words why
+    nothing is done, where nothing is.
     """
 
     ts: int
@@ -72,3 +73,4 @@ class Decision(msgspec.Struct, frozen=True):
     texts: tuple[str, ...]
     score: Floats
     direction: NDArray[np.int8]
+    text: str = ""

@@ -99,9 +99,10 @@ class Feed:
                 ohlcv[index] = (candle.open, candle.high, candle.low, candle.close, candle.volume)
                 valid[index] = True
                 self._last[index] = candle.close
-        return Bar(open_ms, close_ms, ohlcv, self._rates(close_ms), valid)
+        return Bar(open_ms, close_ms, ohlcv, self.rates(close_ms), valid)
 
-    def _rates(self, close_ms: int) -> Floats:
+    def rates(self, close_ms: int) -> Floats:
+        """(N,) last rate settled before `close_ms`, per 8 hours; 0 where none is known."""
         rates = np.zeros(len(self._index))
         for index, known in enumerate(self._funding):
             for funding in known:

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Mapping
 
 from core.domain.instrument import Instrument
-from core.domain.orders import Action, Intent
+from core.domain.orders import Intent
 from core.execution.failpoint import failpoint
 from core.execution.journal import Journal
 from core.execution.legs import Finish, Wait, next_step
 from core.execution.orders import PATIENCE_S, Orders, inquire_until_known
+from core.execution.protection import Guard
 from core.portfolio.events import AnyEvent, Filled, Planned, Reported, Settled
 from core.venues.port import Venue
 
@@ -17,11 +18,12 @@ class Executor:
     """One task an unsettled intent. What it knows is in the books; a restart loses only the tasks."""
 
     def __init__(
-        self, venue: Venue, journal: Journal, orders: Orders, instruments: Mapping[str, Instrument]
+        self, venue: Venue, journal: Journal, orders: Orders, guard: Guard, instruments: Mapping[str, Instrument]
     ) -> None:
         self._venue = venue
         self._journal = journal
         self._orders = orders
+        self._guard = guard
         self._instruments = instruments
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, asyncio.Event] = {}
@@ -79,6 +81,8 @@ class Executor:
                 settled = Settled(self._venue.market_ms(), intent.id, step.outcome, step.detail)
                 await self._journal.record(settled)
                 failpoint("settled")
+                for leg in intent.legs:
+                    await self._guard.keep(self._instruments[leg.instrument])
                 return
             if isinstance(step, Wait):
                 await self._wait(intent, news)
@@ -87,9 +91,7 @@ class Executor:
                 # Something keeps refusing us. Reducing is never given up, but it is asked for calmly.
                 await asyncio.sleep(min(0.25 * 2.0 ** (rounds - 2), 15.0))
             rounds += 1
-            await asyncio.gather(
-                *(self._orders.send(intent, send.leg, send.size, send.reducing) for send in step)
-            )
+            await asyncio.gather(*(self._orders.send(intent, send.leg, send.size, send.reducing) for send in step))
 
     async def _wait(self, intent: Intent, news: asyncio.Event) -> None:
         """Until the exchange says something about this intent; if it stays silent, ask it."""
@@ -119,8 +121,3 @@ class Executor:
         del self._news[intent_id]
         if not task.cancelled() and task.exception() is not None:
             self.failure = task.exception()
-
-
-def is_reducing(intent: Intent) -> bool:
-    """Whether an intent only takes exposure back: the risk gate never refuses those."""
-    return intent.action is Action.CLOSE

@@ -69,9 +69,7 @@ def smallest(instrument: Instrument) -> Decimal:
     return max(instrument.lot, instrument.min_size)
 
 
-def _closing(
-    intent: Intent, progress: tuple[LegProgress, ...], instruments: Mapping[str, Instrument]
-) -> Step:
+def _closing(intent: Intent, progress: tuple[LegProgress, ...], instruments: Mapping[str, Instrument]) -> Step:
     sends = []
     for index, (leg, done) in enumerate(zip(intent.legs, progress, strict=True)):
         rest = done.wanted - done.filled

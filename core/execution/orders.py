@@ -131,9 +131,7 @@ class Orders:
     def _final(self, order: Order, state: OrderState, code: str, message: str) -> OrderReport:
         now = self._venue.market_ms()
         zero = Decimal(0)
-        return OrderReport(
-            order.client_id, "", order.instrument, state, zero, None, now, code, message
-        )
+        return OrderReport(order.client_id, "", order.instrument, state, zero, None, now, code, message)
 
 
 async def inquire_until_known(orders: Orders, order: Order) -> None:

@@ -6,11 +6,11 @@ import msgspec
 
 from core.domain.account import Bill, BillKind
 from core.domain.instrument import Instrument
-from core.domain.orders import Action, Fill, Intent, Leg, OrderState, Origin
+from core.domain.orders import OrderState
 from core.execution.journal import Journal
 from core.execution.orders import Orders
 from core.execution.protection import Guard
-from core.portfolio.events import AnyEvent, Billed, Filled, Intended, Repaired, Settled
+from core.portfolio.events import AnyEvent, Billed, Repaired
 from core.venues.port import Venue
 
 CASH_TOLERANCE = Decimal("1e-6")
@@ -48,7 +48,9 @@ class Reconciler:
         for record in [r for r in books.orders.values() if not r.state.final]:
             known = await self._orders.inquire(record.order)
             if known and record.state is OrderState.PLANNED:
-                repaired.append(f"order {record.order.client_id}: fate learned, {books.orders[record.order.client_id].state}")
+                repaired.append(
+                    f"order {record.order.client_id}: fate learned, {books.orders[record.order.client_id].state}"
+                )
         await self._orders.catch_up()
         repaired += await self.adopt()
         await self.bills()

@@ -37,7 +37,9 @@ def size_legs(
                 f"{least} contracts, {spec.notional(least, price):.2f} USDT"
             )
         if size > spec.max_market_size:
-            raise Unsizable(f"{size} contracts of {spec.id} exceed its largest market order, {spec.max_market_size}")
+            raise Unsizable(
+                f"{size} contracts of {spec.id} exceed its largest market order, {spec.max_market_size}"
+            )
     return Leg(specs[0].id, side * sizes[0]), Leg(specs[1].id, -side * sizes[1])
 
 

@@ -19,12 +19,13 @@ class Event(msgspec.Struct, frozen=True, tag_field="event"):
 
 class Opened(Event, frozen=True, tag="opened"):
     """The ledger begins: `prefix` starts every client order id made from it, `cash` is what the exchange
-    reported in `currency`."""
+    reported in `currency`, after the bill with id `bill`: older bills are in the cash already."""
 
     prefix: str
     venue: str
     currency: str
     cash: Decimal
+    bill: str = ""
 
 
 class Decided(Event, frozen=True, tag="decided"):
