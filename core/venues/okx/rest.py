@@ -6,6 +6,7 @@ leaves its outcome unknown; the same happening to one that only reads means that
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -54,7 +55,7 @@ def method_name(verb: str, path: str) -> str:
     return access + "".join(word.capitalize() for word in re.split("[/-]", f"{verb}/{path}"))
 
 
-class Rest:
+class Rest(ABC):
     """The requests of the venue port over one transport. Times are ms UTC."""
 
     def __init__(
@@ -168,8 +169,9 @@ class Rest:
     def server_ms(self) -> int:
         return wall_ms() + self.clock_offset
 
+    @abstractmethod
     def market_ms(self) -> int:
-        raise NotImplementedError
+        """The latest market time seen: what reports are stamped with."""
 
     async def load_instruments(self) -> None:
         """Every linear perpetual that can be traded now."""
@@ -235,8 +237,9 @@ class Rest:
             raise
         if not row.get("ordId"):
             raise Unknown(f"{self.where}: order {order.client_id}: acknowledged without an id")
-        ts = messages.time_ms(row, "ts") or self.server_ms()
-        return OrderReport(order.client_id, row["ordId"], order.instrument, OrderState.LIVE, Decimal(0), None, ts)
+        return OrderReport(
+            order.client_id, row["ordId"], order.instrument, OrderState.LIVE, Decimal(0), None, self.market_ms()
+        )
 
     async def _existing(self, order: Order, refused: Refused) -> OrderReport:
         """The id is taken: an earlier sending of this order has arrived, so tell what became of it."""
@@ -273,7 +276,7 @@ class Rest:
     async def fills(self, since_ms: int) -> list[Fill]:
         old = self.market_ms() - since_ms > FILLS_KEPT_MS
         path = "trade/fills-history" if old else "trade/fills"
-        params = {"instType": "SWAP", "begin": str(since_ms)}
+        params = {"instType": "SWAP", "begin": str(max(0, since_ms - 1))}  # inclusive or not
         pages = self._pages(path, "billId", params)
         found = [each async for page in pages for each in self._converted(path, messages.listed_fill, page)]
         return sorted((each for each in reversed(found) if each.ts >= since_ms), key=lambda fill: fill.ts)
@@ -332,15 +335,21 @@ class Rest:
         except Refused as refused:
             if refused.code not in DUPLICATE:
                 raise
-            standing = [each for each in await self.protections() if each.client_id == protection.client_id]
-            if not standing:
+            standing = await self._standing(protection.client_id)
+            if standing is None:
                 raise
-            return standing[0]
+            return standing
         if not row.get("algoId"):
             raise Unknown(f"{self.where}: stop {protection.client_id}: acknowledged without an id")
         return Protection(
             protection.client_id, protection.instrument, protection.size, protection.trigger, row["algoId"]
         )
+
+    async def _standing(self, client_id: str) -> Protection | None:
+        try:
+            return next((each for each in await self.protections() if each.client_id == client_id), None)
+        except Unreachable as error:
+            raise Unknown(str(error)) from None
 
     async def unprotect(self, protection: Protection) -> None:
         name = {"algoId": protection.venue_id} if protection.venue_id else {"algoClOrdId": protection.client_id}

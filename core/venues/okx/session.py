@@ -251,6 +251,11 @@ class Freshness:
         if watched is not None:
             watched.fault = True
 
+    @property
+    def interval(self) -> float:
+        """Seconds between checks that notice silence soon enough."""
+        return min((each.patience for each in self._watched.values() if each.patience), default=60.0) / 4
+
     def check(self) -> list[str]:
         """Notice what has fallen silent; returns the streams to subscribe anew now: at once, then ever less
         often while the silence lasts."""
@@ -307,19 +312,22 @@ class Session:
 
     def deliver(self, key: str, events: Iterable[VenueEvent]) -> None:
         """What one message of the stream `key` told."""
+        events = list(events)
         self.freshness.heard(key)
+        self.advance(events)
         for event in events:
-            self._advance(event)
             if isinstance(event, Candle):
                 self.flows[event.instrument].push(event)
             elif self._guard.admits(event):
                 self.mailbox.put(event)
 
-    def _advance(self, event: VenueEvent) -> None:
-        if isinstance(event, Candle):
-            self.market_ms = max(self.market_ms, event.open_ms + self._bar_ms)
-        elif isinstance(event, Ticker | Mark | Fill | OrderReport):
-            self.market_ms = max(self.market_ms, event.ts)
+    def advance(self, events: Iterable[VenueEvent]) -> None:
+        """Take note of the market time that events tell."""
+        for event in events:
+            if isinstance(event, Candle):
+                self.market_ms = max(self.market_ms, event.open_ms + self._bar_ms)
+            elif isinstance(event, Ticker | Mark | Fill | OrderReport):
+                self.market_ms = max(self.market_ms, event.ts)
 
     async def next_event(self) -> VenueEvent:
         return await self.mailbox.get()

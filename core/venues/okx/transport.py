@@ -44,9 +44,6 @@ class Credentials:
                 text = text.replace(word, "***")
         return text
 
-    def __reduce__(self) -> str:
-        raise TypeError("credentials are not stored")
-
 
 class Rejection(ccxt.ExchangeError):  # type: ignore[misc]
     """The exchange's own answer that something did not succeed, decoded: its code decides what it means."""
@@ -93,6 +90,7 @@ class OkxTransport(okx):  # type: ignore[misc]
                 "password": credentials.passphrase,
                 "timeout": int(timeout * 1000),
                 "enableRateLimit": address is None,
+                "verify": address is None,  # no certificates are loaded for loopback
                 "options": {"fetchMarkets": {"types": ["swap"]}},
                 "streaming": {"keepAlive": KEEP_ALIVE_MS},
             }
