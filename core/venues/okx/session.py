@@ -133,7 +133,7 @@ class CandleFlow:
         self._report = report
         self._last: int | None = None
         self._held: list[Candle] = []
-        self._filling: asyncio.Task[None] | None = None
+        self.filling: asyncio.Task[None] | None = None
         self._again = False
 
     def seed(self, open_ms: int) -> None:
@@ -142,7 +142,7 @@ class CandleFlow:
             self._last = open_ms
 
     def push(self, candle: Candle) -> None:
-        if self._filling is not None:
+        if self.filling is not None:
             self._held.append(candle)
         elif self._last is None or candle.open_ms == self._last + self._bar_ms:
             self._give(candle)
@@ -152,14 +152,14 @@ class CandleFlow:
 
     def catch_up(self) -> None:
         """Ask for what was missed, e.g. after a reconnect, when no candle may come for an hour."""
-        if self._filling is not None:
+        if self.filling is not None:
             self._again = True
         elif self._last is not None:
-            self._filling = asyncio.get_running_loop().create_task(self._fill())
+            self.filling = asyncio.get_running_loop().create_task(self._fill())
 
     def close(self) -> None:
-        if self._filling is not None:
-            self._filling.cancel()
+        if self.filling is not None:
+            self.filling.cancel()
 
     def _give(self, candle: Candle) -> None:
         self._last = candle.open_ms
@@ -170,7 +170,7 @@ class CandleFlow:
         while self._again:
             self._again = False
             fetched = await self._fetch_all()
-        self._filling = None
+        self.filling = None
         waiting, self._held = self._held, []
         for candle in sorted((*fetched, *waiting), key=lambda each: each.open_ms):
             if self._last is None or candle.open_ms > self._last:
