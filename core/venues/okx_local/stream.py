@@ -35,7 +35,7 @@ class Connection:
     def __init__(self, name: str, path: str, request: web.Request, socket: web.WebSocketResponse) -> None:
         self.name, self.path = name, path
         self.logged_in = False
-        self.silent = False
+        self.silent = self.dropped = False
         self._request, self._socket = request, socket
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(QUEUE)
 
@@ -50,6 +50,7 @@ class Connection:
 
     def drop(self) -> None:
         """Cut the connection without a word."""
+        self.dropped = True
         if self._request.transport is not None:
             self._request.transport.abort()
 

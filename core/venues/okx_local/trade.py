@@ -121,8 +121,9 @@ def _first(exchange: Exchange, command: Command, kind: type[T]) -> T:
 
 def refusal(params: Params, error: ApiError) -> Body:
     """The acknowledgement of an element that was refused."""
-    ids = {"ordId": "", "clOrdId": params.get("clOrdId", ""), "algoId": ""}
-    ids["algoClOrdId"] = params.get("algoClOrdId", "")
+    algo = "slTriggerPx" in params or "algoId" in params or "algoClOrdId" in params
+    kind, client = ("algoId", "algoClOrdId") if algo else ("ordId", "clOrdId")
+    ids = {kind: "", "clOrdId": "", client: params.get(client, "")}
     return {**ids, "tag": params.get("tag", ""), "ts": str(wall_ms()), "sCode": error.code, "sMsg": error.message}
 
 
