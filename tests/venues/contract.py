@@ -1,0 +1,272 @@
+"""What every venue must do: functions that take a connected `Venue` and raise where it breaks the port.
+
+For a test of another venue: connect it flat to an account with at least 10,000 in cash, make `step` move its
+market on (a bar, or a moment), and run `check(venue, instrument, step)` for each of `CONTRACT`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from itertools import count
+from typing import TypeVar
+
+import pytest
+
+from core.domain.account import BillKind
+from core.domain.market import Candle
+from core.domain.orders import Fill, Order, OrderReport, OrderState, OrderType, Protection
+from core.venues.port import Refused, Venue, VenueEvent
+
+E = TypeVar("E", bound=VenueEvent)
+Step = Callable[[], Awaitable[None]]
+
+PATIENCE = 10.0
+_numbers = count(1)
+
+
+def order_of(
+    venue: Venue,
+    instrument: str,
+    size: Decimal | int,
+    kind: OrderType = OrderType.MARKET,
+    price: Decimal | None = None,
+    *,
+    reduce_only: bool = False,
+    lifetime_ms: int = 30_000,
+) -> Order:
+    """An order of a fresh client id for `size` lots."""
+    spec = venue.instruments[instrument]
+    return Order(
+        client_id=f"contract{next(_numbers)}",
+        intent="contract",
+        leg=0,
+        attempt=0,
+        instrument=instrument,
+        size=spec.lot * size,
+        type=kind,
+        expires=venue.server_ms() + lifetime_ms,
+        price=None if price is None else spec.round_price(price),
+        reduce_only=reduce_only,
+    )
+
+
+async def until(venue: Venue, kind: type[E], wanted: Callable[[E], bool]) -> E:
+    """The first event of `kind` that is wanted; TimeoutError if it does not come."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            event = await venue.next_event()
+            if isinstance(event, kind) and wanted(event):
+                return event
+
+
+async def ended(venue: Venue, order: Order) -> OrderReport:
+    return await until(
+        venue, OrderReport, lambda report: report.client_id == order.client_id and report.state.final
+    )
+
+
+async def lists_what_it_trades(venue: Venue, instrument: str, step: Step) -> None:
+    spec = venue.instruments[instrument]
+    assert spec.id == instrument
+    assert min(spec.contract, spec.lot, spec.tick, spec.min_size, spec.max_market_size, spec.max_leverage) > 0
+    assert spec.min_size == spec.round_size(spec.min_size)
+
+
+async def candles_are_closed_whole_and_oldest_first(venue: Venue, instrument: str, step: Step) -> None:
+    candles = await venue.candles(instrument, 0, 50)
+    times = [candle.open_ms for candle in candles]
+    bar = times[1] - times[0]
+    assert times == list(range(times[0], times[0] + 50 * bar, bar))
+    assert times[-1] + bar <= venue.market_ms()
+    assert all(c.low <= min(c.open, c.close) <= max(c.open, c.close) <= c.high for c in candles)
+    earlier = await venue.candles(instrument, times[-1], 7)
+    assert earlier == candles[-8:-1], "a candle that closed at end_ms is known then, the next is not"
+
+
+async def funding_is_settled_and_oldest_first(venue: Venue, instrument: str, step: Step) -> None:
+    rates = await venue.funding(instrument, 5)
+    assert len(rates) == 5
+    assert [rate.ts for rate in rates] == sorted({rate.ts for rate in rates})
+    assert rates[-1].ts <= venue.market_ms()
+    assert all(0 < rate.period_ms <= 28_800_000 for rate in rates)
+
+
+async def clocks_are_near(venue: Venue, instrument: str, step: Step) -> None:
+    first = venue.server_ms()
+    assert venue.market_ms() > 0 and venue.server_ms() >= first
+
+
+async def a_market_order_fills_and_all_accounts_of_it_agree(venue: Venue, instrument: str, step: Step) -> None:
+    before, known = await venue.balance(), await venue.bills("")
+    since = venue.market_ms()
+    order = order_of(venue, instrument, 7)
+    placed = await venue.place(order)
+    assert (placed.client_id, placed.state) == (order.client_id, OrderState.LIVE) and placed.venue_id
+    fill = await until(venue, Fill, lambda fill: fill.client_id == order.client_id)
+    report = await ended(venue, order)
+    assert (report.state, report.filled, report.venue_id) == (OrderState.FILLED, order.size, placed.venue_id)
+    assert fill.size > 0 and fill.fee < 0 and fill.venue_id == placed.venue_id
+    looked_up = await venue.order(instrument, order.client_id)
+    assert looked_up is not None
+    assert (looked_up.state, looked_up.filled, looked_up.average) == (report.state, report.filled, report.average)
+    mine = [each for each in await venue.fills(since) if each.client_id == order.client_id]
+    assert fill in mine and sum(each.size for each in mine) == order.size
+    (position,) = [each for each in await venue.positions() if each.instrument == instrument]
+    assert position.size == order.size
+    bills = await venue.bills(known[-1].id if known else "")
+    assert {bill.trade_id for bill in bills} == {each.trade_id for each in mine}
+    assert all(bill.kind is BillKind.TRADE for bill in bills)
+    after = await venue.balance()
+    assert after.cash - before.cash == sum(bill.change for bill in bills) == sum(each.fee for each in mine)
+    await flatten(venue, instrument)
+
+
+async def a_sale_is_negative(venue: Venue, instrument: str, step: Step) -> None:
+    order = order_of(venue, instrument, -5)
+    await venue.place(order)
+    fill = await until(venue, Fill, lambda fill: fill.client_id == order.client_id)
+    await ended(venue, order)
+    assert fill.size < 0
+    assert [each.size for each in await venue.positions()] == [order.size]
+    await flatten(venue, instrument)
+
+
+async def a_limit_order_rests_until_it_is_cancelled(venue: Venue, instrument: str, step: Step) -> None:
+    price = await venue.mark(instrument) * Decimal("0.97")
+    order = order_of(venue, instrument, 1, OrderType.LIMIT, price)
+    await venue.place(order)
+    assert order.client_id in [report.client_id for report in await venue.open_orders()]
+    found = await venue.order(instrument, order.client_id)
+    assert found is not None and found.state is OrderState.LIVE
+    await venue.cancel(order)
+    report = await ended(venue, order)
+    assert (report.state, report.filled) == (OrderState.CANCELLED, 0)
+    assert order.client_id not in [report.client_id for report in await venue.open_orders()]
+    with pytest.raises(Refused):
+        await venue.cancel(order)
+
+
+async def a_post_only_that_would_take_is_cancelled(venue: Venue, instrument: str, step: Step) -> None:
+    price = await venue.mark(instrument) * Decimal("1.01")
+    order = order_of(venue, instrument, 1, OrderType.POST_ONLY, price)
+    assert (await venue.place(order)).state is OrderState.LIVE
+    report = await ended(venue, order)
+    assert (report.state, report.filled) == (OrderState.CANCELLED, 0)
+
+
+async def reduce_only_never_opens(venue: Venue, instrument: str, step: Step) -> None:
+    order = order_of(venue, instrument, 1, reduce_only=True)
+    try:
+        await venue.place(order)
+    except Refused:
+        pass
+    else:
+        assert (await ended(venue, order)).filled == 0
+    assert await venue.positions() == []
+
+
+async def an_expired_order_is_refused_and_leaves_nothing(venue: Venue, instrument: str, step: Step) -> None:
+    if not venue.capabilities.expiry:
+        return
+    order = order_of(venue, instrument, 1, lifetime_ms=-60_000)
+    with pytest.raises(Refused):
+        await venue.place(order)
+    assert await venue.order(instrument, order.client_id) is None
+
+
+async def an_order_that_never_was_is_none(venue: Venue, instrument: str, step: Step) -> None:
+    assert await venue.order(instrument, order_of(venue, instrument, 1).client_id) is None
+
+
+async def a_resting_order_sent_twice_exists_once(venue: Venue, instrument: str, step: Step) -> None:
+    order = order_of(venue, instrument, 1, OrderType.LIMIT, await venue.mark(instrument) * Decimal("0.97"))
+    first = await venue.place(order)
+    assert (await venue.place(order)).venue_id == first.venue_id
+    assert [each.client_id for each in await venue.open_orders()].count(order.client_id) == 1
+    await venue.cancel(order)
+    await ended(venue, order)
+
+
+async def nonsense_is_refused(venue: Venue, instrument: str, step: Step) -> None:
+    for size in (Decimal(10) ** 12, Decimal("0.0001")):
+        order = order_of(venue, instrument, 1)
+        with pytest.raises(Refused) as refused:
+            await venue.place(
+                Order(
+                    order.client_id, "contract", 0, 0, instrument, venue.instruments[instrument].lot * size,
+                    OrderType.MARKET, order.expires,
+                )
+            )  # fmt: skip
+        assert refused.value.code and "\n" not in str(refused.value)
+        assert await venue.order(instrument, order.client_id) is None
+
+
+async def fees_paid_are_positive(venue: Venue, instrument: str, step: Step) -> None:
+    maker, taker = await venue.fee_rates()
+    assert maker <= taker and 0 < taker < Decimal("0.01")
+
+
+async def leverage_can_be_set(venue: Venue, instrument: str, step: Step) -> None:
+    await venue.set_leverage(instrument, Decimal(2))
+    with pytest.raises(Refused):
+        await venue.set_leverage(instrument, venue.instruments[instrument].max_leverage + 1000)
+    await venue.set_leverage(instrument, Decimal(1))
+
+
+async def a_protection_stands_until_it_is_taken_back(venue: Venue, instrument: str, step: Step) -> None:
+    if not venue.capabilities.triggers:
+        return
+    order = order_of(venue, instrument, 4)
+    await venue.place(order)
+    await ended(venue, order)
+    trigger = venue.instruments[instrument].round_price(await venue.mark(instrument) * Decimal("0.6"))
+    wanted = Protection(f"stop{next(_numbers)}", instrument, -order.size, trigger)
+    standing = await venue.protect(wanted)
+    assert standing.venue_id and standing.client_id == wanted.client_id
+    assert await venue.protections() == [standing]
+    await venue.unprotect(standing)
+    assert await venue.protections() == []
+    await venue.unprotect(standing)
+    await flatten(venue, instrument)
+
+
+async def the_market_moves_on_and_each_closed_candle_comes_once(venue: Venue, instrument: str, step: Step) -> None:
+    (latest,) = await venue.candles(instrument, 0, 1)
+    bar = latest.open_ms - (await venue.candles(instrument, latest.open_ms, 1))[0].open_ms
+    for number in range(1, 4):
+        await step()
+        candle = await until(venue, Candle, lambda candle: candle.instrument == instrument)
+        assert candle.open_ms == latest.open_ms + number * bar
+        assert (await venue.candles(instrument, 0, 1))[0] == candle
+
+
+async def flatten(venue: Venue, instrument: str) -> None:
+    """Close what a check has opened."""
+    for position in await venue.positions():
+        lots = -position.size / venue.instruments[position.instrument].lot
+        order = order_of(venue, position.instrument, lots, reduce_only=True)
+        await venue.place(order)
+        await ended(venue, order)
+    assert await venue.positions() == []
+
+
+CONTRACT = (
+    lists_what_it_trades,
+    candles_are_closed_whole_and_oldest_first,
+    funding_is_settled_and_oldest_first,
+    clocks_are_near,
+    a_market_order_fills_and_all_accounts_of_it_agree,
+    a_sale_is_negative,
+    a_limit_order_rests_until_it_is_cancelled,
+    a_post_only_that_would_take_is_cancelled,
+    reduce_only_never_opens,
+    an_expired_order_is_refused_and_leaves_nothing,
+    an_order_that_never_was_is_none,
+    a_resting_order_sent_twice_exists_once,
+    nonsense_is_refused,
+    fees_paid_are_positive,
+    leverage_can_be_set,
+    a_protection_stands_until_it_is_taken_back,
+    the_market_moves_on_and_each_closed_candle_comes_once,
+)
+"""Every check of the port. Each leaves the account as flat as it found it."""
