@@ -158,6 +158,15 @@ def test_leverage_is_not_lowered_below_what_the_equity_can_carry() -> None:
     assert small.matching.leverage(BTC) == 4
 
 
+def test_raising_the_leverage_is_a_way_out_of_too_little_margin() -> None:
+    small = Small(cash="1000")
+    small.do(market(BTC, "-99"))
+    small.move(BTC, "1200")
+    assert small.matching.balance().free == 0
+    assert only(Rejected, small.do(SetLeverage(BTC, D("1.1")))) == []
+    assert small.matching.leverage(BTC) == D("1.1")
+
+
 # --- liquidation ------------------------------------------------------------------------------------------
 
 

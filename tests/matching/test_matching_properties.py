@@ -51,13 +51,18 @@ def prices(draw: st.DrawFn, instrument: str) -> D:
 @st.composite
 def sizes(draw: st.DrawFn, instrument: str) -> D:
     """Signed whole lots, from less than the minimum to more than the account can carry."""
-    return draw(st.one_of(st.integers(-50, 50), st.integers(-3000, 3000))) * CENTRE[instrument][2]
+    return (
+        draw(st.one_of(st.integers(-50, 50), st.integers(-3000, 3000), st.integers(-40000, 40000)))
+        * CENTRE[instrument][2]
+    )
 
 
 @st.composite
 def commands(draw: st.DrawFn) -> Command:
     instrument = draw(names)
-    match draw(st.sampled_from(["place"] * 6 + ["cancel", "trigger", "untrigger", "leverage", "funding"])):
+    match draw(
+        st.sampled_from(["place"] * 6 + ["cancel", "trigger", "trigger", "untrigger", "leverage", "funding"])
+    ):
         case "place":
             kind = draw(st.sampled_from(OrderType))
             price = None if kind is OrderType.MARKET else draw(prices(instrument))
@@ -70,7 +75,7 @@ def commands(draw: st.DrawFn) -> Command:
         case "untrigger":
             return CancelTrigger(instrument, client_id=draw(ids))
         case "leverage":
-            return SetLeverage(instrument, D(draw(st.integers(0, 60))))
+            return SetLeverage(instrument, D(draw(st.integers(0, 120))))
         case _:
             return SettleFunding(instrument, D(draw(st.integers(-50, 50))) / D(7000))
 
@@ -81,7 +86,10 @@ def quotes(draw: st.DrawFn) -> Quote:
     return Quote(instrument, draw(prices(instrument)) + D("0.003"), draw(st.sampled_from([THIN, 1e5, DEEP])))
 
 
-BEGIN: Step = ([SetLeverage(BTC, D(20))], [Quote(BTC, D(1000), DEEP), Quote(ETH, D(100), 1e5)])
+BEGIN: Step = (
+    [SetLeverage(BTC, D(100)), SetLeverage(ETH, D(50))],
+    [Quote(BTC, D(1000), DEEP), Quote(ETH, D(100), 1e5)],
+)
 histories = st.lists(
     st.tuples(st.lists(commands(), max_size=4), st.lists(quotes(), max_size=2)), min_size=1, max_size=12
 ).map(lambda steps: [BEGIN, *steps])
