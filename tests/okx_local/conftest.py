@@ -43,9 +43,9 @@ async def serve(panel: Panel, tmp_path: Path) -> AsyncIterator[Serve]:
     running: list[LocalExchange] = []
 
     async def start(**options: Any) -> LocalExchange:
-        rules = options.pop("rules", None)
+        rules, home = options.pop("rules", None), options.pop("home", tmp_path / "exchange")
         options = {"speed": LOCKSTEP, "start": START} | options
-        exchange = LocalExchange(panel, tmp_path / "exchange", Settings(**options), rules=rules)
+        exchange = LocalExchange(panel, home, Settings(**options), rules=rules)
         running.append(await exchange.__aenter__())
         return exchange
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ async def test_timed_replay_waits_for_a_listener_and_then_runs_by_itself(serve: 
     assert exchange.status()["done"] == 4
 
 
-async def test_account_and_market_come_back_from_disk(serve: Any, connect: Any) -> None:
+async def test_account_and_market_come_back_from_disk(serve: Any, connect: Any, tmp_path: Path) -> None:
     first = await serve()
     okx = await connect(first)
     await okx.create_order(BTC, "market", "buy", 1, params={"clientOrderId": "kept"})
@@ -87,7 +88,8 @@ async def test_account_and_market_come_back_from_disk(serve: Any, connect: Any) 
     for _ in range(2):
         first.run_bar()
     before = await _everything(okx)
-    second = await serve(resume=True)
+    killed_now = shutil.copytree(first.home, tmp_path / "copy")
+    second = await serve(resume=True, home=killed_now)
     again = await connect(second)
     assert await _everything(again) == before
     assert (second.status()["bar"], second.status()["done"]) == (first.status()["bar"], 2)
@@ -115,6 +117,13 @@ async def test_an_account_is_not_resumed_on_other_market_data(serve: Any, panel:
     assert exchange.status()["done"] == 0
 
 
+async def test_one_exchange_a_folder(serve: Any) -> None:
+    exchange = await serve()
+    with pytest.raises(UserError, match="another local exchange"):
+        await serve(resume=True)
+    exchange.run_bar()
+
+
 async def test_two_runs_with_the_same_commands_are_the_same(panel: Panel, tmp_path: Path, connect: Any) -> None:
     async def run(home: Path) -> list[Any]:
         async with LocalExchange(panel, home, Settings(speed=LOCKSTEP, start=START)) as exchange:
@@ -122,7 +131,8 @@ async def test_two_runs_with_the_same_commands_are_the_same(panel: Panel, tmp_pa
             for i in range(6):
                 side = "sell" if i % 2 else "buy"
                 await okx.create_order(BTC, "market", side, 1 + i, params={"clientOrderId": f"m{i}"})
-                await okx.create_order(ETH, "limit", side, 2, 3_000, {"clientOrderId": f"l{i}"})
+                price = float(exchange.exchange.matching.mark("ETH-USDT-SWAP") or 0) * (1.001 if i % 2 else 0.999)
+                await okx.create_order(ETH, "limit", side, 2, price, {"clientOrderId": f"l{i}"})
                 exchange.run_bar()
             return await _everything(okx)
 

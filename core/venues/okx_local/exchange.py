@@ -146,9 +146,10 @@ class Exchange:
             self._deadlines[tag] = loop.call_later(seconds, self._cancel_all, tag)
 
     def stop(self) -> None:
-        """Call off what waits for a time."""
+        """Call off what waits for a time, and write the rest."""
         for waiting in self._deadlines.values():
             waiting.cancel()
+        self.commit()
 
     def _cancel_all(self, tag: str) -> None:
         del self._deadlines[tag]

@@ -1,8 +1,10 @@
 """The exchange as a server: its doors, its clock, its folder."""
 
 import asyncio
+import fcntl
+import os
 import socket
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -71,32 +73,36 @@ class LocalExchange:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self.home.mkdir(parents=True, exist_ok=True)
-        listening = self._listen()
-        self.store, market = self._open()
-        self.exchange = Exchange(market, self.store, self.keys, self.settings.cash, self.rules, self._changed.set)
-        self.faults = Faults(self.exchange.hub)
-        self._rest = Rest(self.exchange, self.keys, self.faults)
-        self._runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
-        await self._runner.setup()
-        await web.SockSite(self._runner, listening).start()
-        self._tasks = [asyncio.create_task(self._watch_clients())]
-        if self.settings.speed > LOCKSTEP:
-            self._tasks.append(asyncio.create_task(self._run_market()))
+        async with AsyncExitStack() as stack:
+            self._own_folder(stack)
+            listening = self._listen(stack)
+            market, store = self._open(stack)
+            cash, rules, changed = self.settings.cash, self.rules, self._changed.set
+            self.exchange = Exchange(market, store, self.keys, cash, rules, changed)
+            stack.callback(self.exchange.stop)
+            self.faults = Faults(self.exchange.hub)
+            self._rest = Rest(self.exchange, self.keys, self.faults)
+            runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
+            stack.push_async_callback(runner.cleanup)
+            await runner.setup()
+            await web.SockSite(runner, listening).start()
+            stack.callback(self.exchange.hub.drop_all)
+            stack.push_async_callback(self._stop_tasks)
+            self._tasks = [asyncio.create_task(self._watch_clients())]
+            if self.settings.speed > LOCKSTEP:
+                self._tasks.append(asyncio.create_task(self._run_market()))
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._stack.aclose()
+
+    async def _stop_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in list(self.exchange.hub.connections):
-            connection.drop()
-        await self._runner.cleanup()
-        self.exchange.stop()
-        self.exchange.commit()
-        self.store.close()
 
     def status(self) -> dict[str, object]:
         """What GET /local/status tells: where the market stands. `bar` is the open time of the last closed bar,
@@ -113,37 +119,47 @@ class LocalExchange:
             "clients": len(self.exchange.hub.connections),
         }
 
-    def _listen(self) -> socket.socket:
+    def _own_folder(self, stack: AsyncExitStack) -> None:
+        """One exchange a folder; the lock ends with the process, however that ends."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.home / "exchange.lock", os.O_CREAT | os.O_RDWR)
+        stack.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{self.home}: another local exchange runs in this folder; stop it first") from None
+
+    def _listen(self, stack: AsyncExitStack) -> socket.socket:
         port = self.settings.port
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("127.0.0.1", port))
         except OSError:
-            listening.close()
             raise UserError(f"port {port}: in use on 127.0.0.1; choose another, or 0 for a free one") from None
         self.port = listening.getsockname()[1]
         return listening
 
-    def _open(self) -> tuple[Store, Market]:
+    def _open(self, stack: AsyncExitStack) -> tuple[Market, Store]:
         """The account's database and the market where it stood, or both fresh."""
         settings, path = self.settings, self.home / _DATABASE
         if not settings.resume:
             for old in self.home.glob(f"{_DATABASE}*"):
                 old.unlink()
         store = Store(path)
+        stack.callback(store.close)
         saved = store.meta("replay")
         if saved is None:
             start = settings.start or len(self.panel) // 2
             ticks = settings.ticks or ticks_of(settings.speed, self.panel.bar_ms)
-            return store, Market(self.panel, start=start, bars=settings.bars, ticks=ticks, seed=settings.seed)
+            market = Market(self.panel, start=start, bars=settings.bars, ticks=ticks, seed=settings.seed)
+            return market, store
         replay = msgspec.json.decode(saved, type=Replay)
         if replay.content != self.panel.content_hash:
-            store.close()
             raise UserError(f"{path}: this account lives in other market data; start it with that, or afresh")
         market = Market(self.panel, start=replay.start, bars=replay.bars, ticks=replay.ticks, seed=replay.seed)
         market.seek(replay.bar, replay.tick)
-        return store, market
+        return market, store
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=1 << 20)

@@ -105,6 +105,10 @@ class Hub:
             for connection, head in listeners:
                 connection.send(head + tail)
 
+    def drop_all(self) -> None:
+        for connection in list(self.connections):
+            connection.drop()
+
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """One client's socket, from its coming to its going."""
         path = request.match_info["path"]
