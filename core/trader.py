@@ -80,6 +80,7 @@ class Trader:
         self._by_asset = {i.asset: i for i in instruments.values()}
         self._instruments = instruments
         self._pairs: dict[str, Pair] = {pair.name: pair for pair in features.pairs}
+        self.pair_names = tuple(self._pairs)
 
     def warm(self, bar: Bar) -> View:
         """Take a bar of the past into the features without deciding anything."""
@@ -100,6 +101,7 @@ class Trader:
             if intent is None:
                 refused.append((entry.pair, why))
                 continue
+            names.take()
             intents.append(intent)
             barred.append(False)
             standing = self._after(standing, intent, bar)
@@ -108,7 +110,9 @@ class Trader:
     def open(
         self, entry: Entry, bar: Bar, standing: Standing, names: Names, origin: Origin
     ) -> tuple[Intent | None, str]:
-        """Size an entry and ask the risk gate: the intent, or None and why not."""
+        """Size an entry and ask the risk gate: the intent, or None and why not.
+
+        Its id is only peeked at: whoever writes the intent takes it from `names`."""
         pair = self._pairs[entry.pair]
         specs = self._by_asset[pair.a], self._by_asset[pair.b]
         places = [self.features.assets.index(asset) for asset in (pair.a, pair.b)]
@@ -128,10 +132,7 @@ class Trader:
         except Unsizable as error:
             return None, str(error)
         why = refusal(intent, standing, self.limits, self._instruments, self.prices(bar))
-        if why:
-            return None, why
-        names.take()
-        return intent, ""
+        return (None, why) if why else (intent, "")
 
     def prices(self, bar: Bar) -> dict[str, Decimal]:
         """Each instrument's close, exact as printed."""

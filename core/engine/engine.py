@@ -62,10 +62,14 @@ class Engine:
         self.step_ms = 0.0
         self.steps = 0
         self.trading = asyncio.Event()
+        self.deciding = asyncio.Lock()
+        """Held from reading the books to writing the intents: two wishes never see the same books."""
+        self.names = Names("", 0)
         self._early: list[Candle] | None = []
         self._funding: dict[str, Funding] = {}
         self._wake = asyncio.Event()
         self._bar: Bar | None = None
+        self.asset_ids = {spec.asset: name for name, spec in instruments.items()}
 
     # -- starting ---------------------------------------------------------------------------------
 
@@ -74,6 +78,7 @@ class Engine:
         books = self.journal.books
         if not books.prefix:
             await self._open_ledger()
+        self.names = Names(books.prefix, books.intents_made)
         self.narrator.follow(self.journal)
         await self.reconcile()
         self.executor.resume()
@@ -180,14 +185,15 @@ class Engine:
     async def _rejoin(self) -> None:
         """Where the exchange has closed one leg of a pair, close the other at once."""
         books = self.journal.books
-        working = {(i.strategy, i.pair) for i in books.unsettled()}
-        for book in books.open_books():
-            if (book.strategy, book.pair) in working or all(leg.size != 0 for leg in book.legs):
-                continue
-            wish = Exit(book.pair, "the exchange closed its other leg", barred=True)
-            intent = exit_intent(self._names().take(), self.venue.market_ms(), book, wish, Origin.RECOVERY)
-            await self.journal.record(Intended(intent.ts, intent, barred=True))
-            self.executor.start(intent)
+        async with self.deciding:
+            working = {(i.strategy, i.pair) for i in books.unsettled()}
+            for book in books.open_books():
+                if (book.strategy, book.pair) in working or all(leg.size != 0 for leg in book.legs):
+                    continue
+                wish = Exit(book.pair, "the exchange closed its other leg", barred=True)
+                intent = exit_intent(self.names.take(), self.venue.market_ms(), book, wish, Origin.RECOVERY)
+                await self.journal.record(Intended(intent.ts, intent, barred=True))
+                self.executor.start(intent)
 
     # -- the walk of a bar ------------------------------------------------------------------------
 
@@ -203,11 +209,13 @@ class Engine:
             if self.journal.books.last_decision(name) >= bar.open_ms:
                 self.views[name] = trader.warm(bar)  # Decided before a crash: nobody decides twice.
                 continue
-            holdings = self.journal.books.holdings(name, self.standing(bar).free)
-            outcome = trader.on_bar(bar, holdings, self.standing(bar), self._names())
-            self.views[name], self.outcomes[name] = outcome.view, outcome
-            self.step_ms = (monotonic() - began) * 1000
-            await self.journal.record(*_events(bar, outcome))
+            async with self.deciding:
+                standing = self.standing(bar)
+                holdings = self.journal.books.holdings(name, standing.free)
+                outcome = trader.on_bar(bar, holdings, standing, self.names)
+                self.views[name], self.outcomes[name] = outcome.view, outcome
+                self.step_ms = (monotonic() - began) * 1000
+                await self.journal.record(*_events(bar, outcome))
             failpoint("intended")
             for intent in outcome.intents:
                 self.executor.start(intent)
@@ -262,13 +270,6 @@ class Engine:
     def bar(self) -> Bar | None:
         """The last closed bar."""
         return self._bar
-
-    def _names(self) -> Names:
-        return Names(self.journal.books.prefix, self.journal.books.intents_made)
-
-    def names(self) -> Names:
-        """For intents made by hand."""
-        return self._names()
 
     async def command(self, name: str, text: str, who: str, *events: AnyEvent) -> None:
         """Write what a person asked for, with what came of it, as one batch."""

@@ -1,0 +1,161 @@
+"""What a person may ask of the engine, each answered with one line. The same intents as the strategy's."""
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+
+from core.domain.account import Book
+from core.domain.decision import Entry, Exit
+from core.domain.errors import UserError
+from core.domain.orders import Intent, Origin
+from core.domain.snapshot import Command, LegRow, Reply, Snapshot, Ticket
+from core.engine.engine import Engine
+from core.engine.snapshots import legs_of
+from core.execution.sizing import exit_intent, margin_of
+from core.portfolio.events import Intended, Switched
+
+
+class Commands:
+    """Answers commands. Before the engine trades, only status and stop are known."""
+
+    def __init__(self, view: Callable[[], Snapshot], stop: asyncio.Event) -> None:
+        self.engine: Engine | None = None
+        self._view = view
+        self._stop = stop
+
+    async def handle(self, command: Command) -> Reply:
+        """The answer to one command; a UserError is a refusal and becomes one."""
+        try:
+            return await self._answer(command)
+        except UserError as error:
+            return Reply(command.id, False, str(error))
+
+    async def _answer(self, command: Command) -> Reply:
+        if command.name == "status":
+            return Reply(command.id, True, "", snapshot=self._view())
+        if command.name == "stop":
+            self._stop.set()
+            return Reply(command.id, True, "stopping: positions and their protection stay")
+        if self.engine is None or not self.engine.trading.is_set():
+            raise UserError(f"{command.name}: the engine is still starting; try again when it trades")
+        match command.name:
+            case "pause" | "resume":
+                return await self._switch(self.engine, command)
+            case "preview":
+                return self._preview(self.engine, command)
+            case "open":
+                return await self._open(self.engine, command)
+            case "close" | "flatten":
+                return await self._close(self.engine, command)
+        raise UserError(
+            f"{command.name}: no such command; known are pause, resume, open, close, flatten, status, stop"
+        )
+
+    async def _switch(self, engine: Engine, command: Command) -> Reply:
+        state = "paused" if command.name == "pause" else "active"
+        if engine.journal.books.state == state:
+            return Reply(command.id, True, f"already {state}")
+        text = "no new entries; exits, stops and hedges go on" if state == "paused" else "entries allowed again"
+        switched = Switched(engine.venue.market_ms(), state, f"by {command.who or 'hand'}")
+        await engine.command(command.name, text, command.who, switched)
+        return Reply(command.id, True, f"{state}: {text}")
+
+    def _preview(self, engine: Engine, command: Command) -> Reply:
+        held = _book(engine, command.pair)
+        if held is not None and not command.side:
+            return Reply(command.id, True, "", ticket=_closing_ticket(engine, held))
+        intent, why = _sized(engine, command)
+        legs = intent.legs if intent is not None else ()
+        prices = {name: Decimal(repr(engine.market.price(name))) for name in engine.instruments}
+        limits = engine.traders[0].limits
+        gross = margin_of(legs, engine.instruments, prices, Decimal(1))
+        rows = []
+        for leg in legs:
+            spec, mark = engine.instruments[leg.instrument], float(prices[leg.instrument])
+            rows.append(LegRow(spec.asset, float(leg.size), float(leg.size * spec.contract), mark, mark, 0.0))
+        ticket = Ticket(
+            pair=command.pair,
+            side=command.side,
+            legs=rows,
+            gross=float(gross),
+            fees=float(gross * limits.taker),
+            margin=float(gross / limits.leverage),
+            refused=why,
+        )
+        return Reply(command.id, True, "", ticket=ticket)
+
+    async def _open(self, engine: Engine, command: Command) -> Reply:
+        async with engine.deciding:
+            intent, why = _sized(engine, command)
+            if intent is None:
+                raise UserError(f"{command.pair} was not opened: {why}")
+            text = f"{intent.pair} {'long' if intent.side > 0 else 'short'}"
+            engine.names.take()
+            await engine.command("open", text, command.who, Intended(intent.ts, intent))
+        engine.executor.start(intent)
+        return Reply(command.id, True, f"opening {text}")
+
+    async def _close(self, engine: Engine, command: Command) -> Reply:
+        async with engine.deciding:
+            text, paused = await self._close_books(engine, command)
+        return Reply(command.id, True, f"closing {text}{paused}")
+
+    async def _close_books(self, engine: Engine, command: Command) -> tuple[str, str]:
+        books = engine.journal.books
+        working = {(i.strategy, i.pair) for i in books.unsettled()}
+        chosen = [b for b in books.open_books() if command.name == "flatten" or b.pair == command.pair]
+        chosen = [b for b in chosen if (b.strategy, b.pair) not in working]
+        if command.name == "close" and not chosen:
+            raise UserError(f"{command.pair}: no position to close" + _held(engine))
+        if command.name == "flatten" and books.state != "paused":
+            await engine.command(
+                "pause", "flattening", command.who, Switched(engine.venue.market_ms(), "paused", "flatten")
+            )
+        intents = []
+        for book in chosen:
+            wish = Exit(book.pair, f"{command.name} by hand")
+            intents.append(exit_intent(engine.names.take(), engine.venue.market_ms(), book, wish, Origin.MANUAL))
+        text = ", ".join(book.pair for book in chosen) or "nothing is held"
+        await engine.command(command.name, text, command.who, *(Intended(i.ts, i) for i in intents))
+        for intent in intents:
+            engine.executor.start(intent)
+        paused = "; paused: no new entries until resumed" if command.name == "flatten" else ""
+        return text, paused
+
+
+def _book(engine: Engine, pair: str) -> Book | None:
+    return next((book for book in engine.journal.books.open_books() if book.pair == pair), None)
+
+
+def _held(engine: Engine) -> str:
+    held = [book.pair for book in engine.journal.books.open_books()]
+    return f"; held are {', '.join(held)}" if held else "; nothing is held"
+
+
+def _sized(engine: Engine, command: Command) -> tuple[Intent | None, str]:
+    """The intent an order by hand would be, or None and why not."""
+    trader, bar = engine.traders[0], engine.bar
+    if bar is None or command.pair not in trader.pair_names:
+        raise UserError(f"{command.pair or 'no pair'}: not a pair of this universe, like {trader.pair_names[0]}")
+    if command.side not in (-1, 1):
+        raise UserError(f"{command.pair}: say which side, --side long or --side short")
+    if _book(engine, command.pair) is not None or any(
+        i.pair == command.pair for i in engine.journal.books.unsettled()
+    ):
+        return None, f"{command.pair} is held already, or being worked on"
+    view = engine.views[trader.strategy.name]
+    row = trader.pair_names.index(command.pair)
+    z, probability = float(view.column("z_score")[row]), float(view.probability[row])
+    stop, target = trader.strategy.bounds(view, row, trader.params)
+    notional = command.notional or trader.params.base_size_usdt
+    entry = Entry(
+        command.pair, command.side, notional, stop, target, z, abs(z) * probability, probability, "by hand"
+    )
+    return trader.open(entry, bar, engine.standing(bar), engine.names, Origin.MANUAL)
+
+
+def _closing_ticket(engine: Engine, book: Book) -> Ticket:
+    rows = legs_of(engine, book)
+    gross = sum(abs(row.units * row.mark) for row in rows)
+    fees = gross * float(engine.traders[0].limits.taker)
+    return Ticket(book.pair, 0, rows, gross, fees, 0.0, "")

@@ -1,0 +1,226 @@
+"""One run of the engine's process: the window opens first, then the start is told through it, step by step."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+from collections import deque
+from logging.handlers import RotatingFileHandler
+from typing import Any
+
+from core.clock import iso, monotonic, wall_ms
+from core.config import Settings
+from core.domain.errors import UserError
+from core.domain.snapshot import LogLine, Snapshot, Status
+from core.engine import supervisor
+from core.engine.commands import Commands
+from core.engine.jobs import ExchangeProcess
+from core.engine.narrator import Narrator
+from core.engine.snapshots import Lag, Phase, snapshot
+from core.engine.summary import summary
+from core.link.server import LinkServer
+from core.portfolio.events import AnyEvent, Decided, Stepped
+from core.strategies.registry import strategy
+from core.venues.port import VenueError
+
+log = logging.getLogger("engine")
+MODES = {"demo": "DEMO", "okx-demo": "OKX-DEMO", "okx": "LIVE"}
+LAG_EVERY_S = 0.05
+
+
+class Session:
+    """Holds what lives as long as the process: the window, the phase, the log lines, the exchange's process."""
+
+    def __init__(self, settings: Settings, resume: bool, headless: bool, quiet: bool) -> None:
+        self.settings = settings
+        self.resume = resume
+        self.headless = headless
+        self.quiet = quiet
+        self.code = 0
+        self.phase = Phase()
+        self.narrator = Narrator()
+        self.lag = Lag()
+        self.stopping = asyncio.Event()
+        self._lines: deque[LogLine] = deque(maxlen=200)
+        self._run: supervisor.Run | None = None
+        self._exchange: ExchangeProcess | None = None
+        self._decided = ""
+        self._commands = Commands(self.view, self.stopping)
+        self._link = LinkServer(settings.paths.socket, self._commands.handle, session=iso(wall_ms()))
+        self._base = self._status()
+
+    async def run(self) -> dict[str, Any] | None:
+        """From nothing to a summary (when headless). Raises UserError for what the user can mend."""
+        self.settings.paths.create()
+        self._log_to_file()
+        self.narrator.sink(self._lines.append)
+        self.narrator.sink(self._link.log)
+        self.narrator.sink(lambda line: log.info("%s %s %s", iso(line.ts), line.kind, line.text))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled, number)
+        await self._link.start()
+        background = [asyncio.create_task(self._publish()), asyncio.create_task(self._measure())]
+        work = asyncio.create_task(self._work(), name="work")
+        stop = asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and self._run is None:
+                work.cancel()  # Nothing trades yet: there is nothing to bring to an end.
+            with contextlib.suppress(asyncio.CancelledError):
+                return await work
+            return None
+        except Exception as error:
+            self.phase = Phase("failed", str(error) or type(error).__name__)
+            self._link.publish(self.view())
+            raise
+        finally:
+            for task in (*background, stop):
+                task.cancel()
+            if self._exchange is not None:
+                await self._exchange.stop()
+            await self._link.close()
+
+    # -- the work ---------------------------------------------------------------------------------
+
+    async def _work(self) -> dict[str, Any] | None:
+        market, bundle = None, None
+        if self.settings.venue.name == "demo":
+            if not self.resume:
+                self._archive()
+            self._enter("preparing", "the market")
+            market = await supervisor.prepare_market(self.settings, self._progress)
+            for note in market.notes:
+                self.narrator.say(market.first_ms, "engine", "warn", note)
+            if any(strategy(name).needs_model for name in self.settings.engine.strategies):
+                self._enter("training", "the divergence model")
+                bundle = await supervisor.train(self.settings, market, self._progress)
+            self._enter("starting", "the local exchange")
+            self._exchange = await supervisor.start_exchange(self.settings, market, self.resume)
+        elif any(strategy(name).needs_model for name in self.settings.engine.strategies):
+            bundle = supervisor.latest_bundle(self.settings)
+        venue = supervisor.make_venue(self.settings, self._exchange)
+        self._enter("connecting", venue.capabilities.name)
+        try:
+            async with supervisor.composed(self.settings, venue, bundle, market, self.narrator) as run:
+                return await self._trade(run)
+        except VenueError as error:
+            raise UserError(f"venue {self.settings.venue.name}: {error}") from error
+
+    async def _trade(self, run: "supervisor.Run") -> dict[str, Any] | None:
+        engine = run.engine
+        self._run, self._commands.engine = run, engine
+        engine.journal.listen(self._heard)
+        self._base = self._status()
+        self._enter("trading", "")
+        tasks = [
+            asyncio.create_task(engine.trade(run.bars), name="trade"),
+            asyncio.create_task(engine.watch(), name="watch"),
+            asyncio.create_task(self.stopping.wait(), name="stop"),
+        ]
+        try:
+            done, _ = await asyncio.wait([*tasks, run.pump], return_when=asyncio.FIRST_COMPLETED)
+            if tasks[0] in done and tasks[0].exception() is None and not self.headless:
+                self._enter("finished", "the replay has ended: look around, then stop")
+                done, _ = await asyncio.wait([*tasks[1:], run.pump], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # A task that failed ends the run, with its reason.
+            self._enter("stopping", "letting orders come to their end")
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await engine.executor.idle(timeout=10.0)
+        if not self.headless:
+            return None
+        await engine.reconcile()
+        return await summary(engine, await run.ledger.read(), run.model)
+
+    def _archive(self) -> None:
+        """A fresh session: the last one's ledger and account are put aside, not thrown away."""
+        paths = self.settings.paths
+        ledger = paths.ledger("demo")
+        if ledger.exists():
+            folder = paths.home / "archive" / f"{wall_ms()}"
+            folder.mkdir(parents=True, mode=0o700)
+            for file in ledger.parent.glob(f"{ledger.name}*"):
+                shutil.move(file, folder / file.name)
+
+    # -- telling ----------------------------------------------------------------------------------
+
+    def view(self) -> Snapshot:
+        """What a screen sees now."""
+        return snapshot(self._base, self.phase, self.lag, self._run and self._run.engine, list(self._lines))
+
+    def _enter(self, name: str, detail: str) -> None:
+        self.phase = Phase(name, detail)
+        self._say(f"{name} {detail}".strip())
+
+    def _progress(self, share: float, text: str) -> None:
+        self.phase = Phase(self.phase.name, text, share)
+
+    def _heard(self, event: AnyEvent) -> None:
+        """A line a bar, for who has no terminal."""
+        match event:
+            case Decided(entries=entries, exits=exits, text=text):
+                acts = [*(f"exit {x}" for x in exits), *(f"enter {x}" for x in entries)]
+                self._decided = "; ".join(acts) or text
+            case Stepped(ts=ts, equity=equity):
+                assert self._run is not None
+                books = self._run.engine.journal.books
+                held = ", ".join(book.pair for book in books.open_books()) or "flat"
+                self._say(f"{iso(ts)}  equity {equity:12.2f}  {held:12}  {self._decided}")
+
+    def _say(self, text: str) -> None:
+        if self.headless and not self.quiet:
+            print(text, flush=True)
+
+    def _status(self) -> Status:
+        run, venue = self._run, self.settings.venue.name
+        return Status(
+            session=iso(wall_ms()),
+            venue=venue,
+            mode=MODES[venue],
+            phase="",
+            detail="",
+            progress=-1.0,
+            state="active",
+            pid=os.getpid(),
+            strategies=list(self.settings.engine.strategies),
+            model=run.model if run else "",
+            base_rate=run.base_rate if run else 0.0,
+            bar_ms=self.settings.universe.bar_ms,
+            bars=0,
+            bars_total=run.bars if run else 0,
+            market_ms=0,
+            wall_ms=wall_ms(),
+            latency_ms=0.0,
+            lag_ms=0.0,
+            step_ms=0.0,
+            streams_live=0,
+            streams_total=len(self.settings.universe.assets),
+            warning="",
+        )
+
+    async def _publish(self) -> None:
+        """Snapshots at the configured rate; the link sends only what has changed."""
+        while True:
+            self._link.publish(self.view())
+            await asyncio.sleep(1 / self.settings.engine.snapshot_hz)
+
+    async def _measure(self) -> None:
+        """The loop's lag: how much later than asked a sleep ends."""
+        while True:
+            asked = monotonic()
+            await asyncio.sleep(LAG_EVERY_S)
+            self.lag.add((monotonic() - asked - LAG_EVERY_S) * 1000)
+
+    def _signalled(self, number: int) -> None:
+        self.code = 130 if number == signal.SIGINT else 0
+        self.stopping.set()
+
+    def _log_to_file(self) -> None:
+        handler = RotatingFileHandler(self.settings.paths.logs / "engine.log", maxBytes=5_000_000, backupCount=3)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logging.basicConfig(level=self.settings.log.level.upper(), handlers=[handler], force=True)

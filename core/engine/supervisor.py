@@ -1,0 +1,203 @@
+"""Composes a run: market, model, exchange, venue, ledger, engine, in the order in which they need each other."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.config import Secrets, Settings
+from core.domain.errors import UserError
+from core.domain.instrument import Instrument
+from core.engine.engine import Engine
+from core.engine.jobs import ExchangeProcess, Progress, run_job
+from core.engine.narrator import Narrator
+from core.execution.journal import Journal
+from core.execution.risk import Limits
+from core.features.pairs import PairFeatures
+from core.models.bundle import Bundle, check_features, load, refuse_if_seen
+from core.models.forest import Forest
+from core.portfolio.books import Books
+from core.portfolio.events import Loaded
+from core.portfolio.ledger import Ledger
+from core.strategies.registry import Strategy, strategy
+from core.trader import Trader
+from core.venues.okx.factory import Address, okx_venue
+from core.venues.port import Venue
+
+
+class Market(msgspec.Struct, frozen=True):
+    """The demo's market as prepared: its file, how many bars it has, where trading starts, how many bars."""
+
+    panel: Path
+    length: int
+    first_ms: int
+    start: int
+    bars: int
+    digest: str
+    notes: tuple[str, ...]
+
+
+class Run(msgspec.Struct):
+    """What a run consists of, while it runs."""
+
+    engine: Engine
+    ledger: Ledger
+    pump: asyncio.Task[None]
+    bars: int
+    model: str
+    base_rate: float
+
+
+async def prepare_market(settings: Settings, progress: Progress) -> Market:
+    """Write the demo's panel (real candles or the seeded synthetic market) and say where trading starts."""
+    demo, universe = settings.demo, settings.universe
+    progress(0.0, f"reading {demo.replay}" if demo.replay else f"making the synthetic market, seed {demo.seed}")
+    target = settings.paths.exchange / "market.npz"
+    arguments = ["--out", str(target), "--assets", ",".join(universe.assets)]
+    arguments += ["--bar", universe.bar, "--bar-ms", str(universe.bar_ms), "--seed", str(demo.seed)]
+    arguments += ["--bars", str(demo.market_bars)]
+    for name, value in (("--replay", demo.replay), ("--funding", demo.funding)):
+        if value:
+            arguments += [name, value]
+    said = await run_job("core.engine.prepare", arguments, progress)
+    return market_of(settings, target, said)
+
+
+def market_of(settings: Settings, panel: Path, said: dict[str, Any]) -> Market:
+    """Where trading starts in a prepared market, and how long it goes on."""
+    length, start = said["bars"], max(settings.demo.train_bars, settings.strategy.divergence.min_bars)
+    if length < start + 2:
+        raise UserError(f"the market has {length} bars, but {start} are history: fewer --train-bars, or more data")
+    bars = min(settings.demo.bars or length, length - start)
+    return Market(panel, length, said["first"], start, bars, said["hash"], tuple(said["notes"]))
+
+
+async def train(settings: Settings, market: Market, progress: Progress) -> Path:
+    """A bundle trained on the bars before trading starts; an earlier one of the very same data is used again."""
+    name = f"demo-{market.digest[:12]}-{market.start}-{settings.demo.seed}"
+    folder = settings.paths.models / name
+    found = sorted(folder.glob("*.safetensors"))
+    if found:
+        return found[-1]
+    arguments = ["train", "divergence", "--panel", str(market.panel), "--train-bars", str(market.start)]
+    arguments += ["--seed", str(settings.demo.seed), "--out", str(folder), "--json"]
+    if settings.file is not None:
+        arguments += ["--config", str(settings.file)]
+    said = await run_job("core.models", arguments, progress)
+    return Path(said["bundle"])
+
+
+def latest_bundle(settings: Settings) -> Path:
+    """The newest bundle that `cockpit train divergence` has stored."""
+    found = sorted(settings.paths.models.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise UserError(
+            f"no model in {settings.paths.models}: train one with `cockpit train divergence --data FILE`"
+        )
+    return found[-1]
+
+
+async def start_exchange(settings: Settings, market: Market, resume: bool) -> ExchangeProcess:
+    """The local exchange of this home: the one that is running if resumed, else a new one."""
+    home = settings.paths.exchange
+    running = ExchangeProcess.running(home)
+    if running is not None:
+        if resume:
+            return running
+        await running.stop()
+    options = {
+        "panel": str(market.panel),
+        "speed": str(settings.demo.speed),
+        "start": str(market.start),
+        "bars": str(market.bars),
+        "seed": str(settings.demo.seed),
+        "cash": str(settings.demo.cash),
+        "port": str(settings.demo.port),
+    }
+    return await ExchangeProcess.start(home, options, resume)
+
+
+def make_venue(settings: Settings, exchange: ExchangeProcess | None) -> Venue:
+    """The one OKX path, pointed at the local exchange or at OKX's demo account."""
+    name, bar, stale = settings.venue.name, settings.universe.bar, settings.venue.stale_after_s
+    if name == "okx":
+        raise UserError(
+            "venue okx trades real money, which this version does not: use --venue okx-demo (OKX's demo account) or demo"
+        )
+    if exchange is None:
+        keys = Secrets.load()
+        return okx_venue(Address(None, keys.key, keys.secret, keys.passphrase, sandbox=True), bar, stale)
+    lockstep = settings.demo.speed == "max"
+    return okx_venue(Address.local(exchange.url, lockstep=lockstep), bar, stale)
+
+
+@contextlib.asynccontextmanager
+async def composed(
+    settings: Settings, venue: Venue, bundle_path: Path | None, market: Market | None, narrator: Narrator
+) -> AsyncIterator[Run]:
+    """A connected, reconciled and warmed engine; on leaving, everything it opened is closed."""
+    names = [f"{asset}-{settings.universe.quote}-SWAP" for asset in settings.universe.assets]
+    await venue.connect(names)
+    ledger = None
+    try:
+        instruments = {name: venue.instruments[name] for name in names}
+        ledger = await Ledger.open(settings.paths.ledger(settings.venue.name))
+        books = Books(instruments)
+        for event in await ledger.read():
+            books.apply(event)
+        limits = await prepare_account(settings, venue, names)
+        bundle = None if bundle_path is None else load(bundle_path)
+        if bundle is not None and market is not None:
+            bar_ms = settings.universe.bar_ms
+            refuse_if_seen(bundle, market.first_ms + market.start * bar_ms)
+        traders = [
+            make_trader(settings, strategy(name), bundle, instruments, limits)
+            for name in settings.engine.strategies
+        ]
+        engine = Engine(settings, venue, Journal(ledger, books), traders, instruments, narrator)
+        pump = asyncio.create_task(engine.pump(), name="pump")
+        try:
+            await engine.start()
+            if bundle is not None and books.model != bundle.name:
+                loaded = Loaded(venue.market_ms(), "divergence", bundle.name, bundle.trained_until_ms)
+                await engine.journal.record(loaded)
+            total = market.bars if market is not None else 0
+            name, base_rate = (bundle.name, bundle.base_rate) if bundle else ("none", 0.0)
+            yield Run(engine, ledger, pump, total, name, base_rate)
+            await engine.stop()
+        finally:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+    finally:
+        await venue.close()
+        if ledger is not None:
+            await ledger.close()
+
+
+async def prepare_account(settings: Settings, venue: Venue, names: list[str]) -> Limits:
+    """Set the leverage, read the fee tier: the limits of the risk gate with the account's own numbers."""
+    leverage = Decimal(settings.venue.leverage)
+    await asyncio.gather(*(venue.set_leverage(name, leverage) for name in names))
+    _, taker = await venue.fee_rates()
+    risk = settings.risk
+    return Limits(
+        risk.free_share, risk.max_gross_usdt, risk.max_order_usdt, risk.min_notional_usdt, leverage, taker
+    )
+
+
+def make_trader(
+    settings: Settings, rule: Strategy, bundle: Bundle | None, instruments: dict[str, Instrument], limits: Limits
+) -> Trader:
+    """A trader of one strategy; a bundle whose features are not today's is refused here."""
+    params = settings.strategy.divergence
+    features = PairFeatures(settings.universe.assets, params, settings.universe.bar_ms)
+    if not rule.needs_model:
+        return Trader(rule, params, features, None, instruments, limits)
+    if bundle is None:
+        raise UserError(f"strategy {rule.name} needs a model: train one with `cockpit train divergence`")
+    check_features(bundle, features.names, features.features_hash)
+    return Trader(rule, params, features, Forest(bundle), instruments, limits)
