@@ -35,23 +35,33 @@ def market() -> Panel:
     return Panel.of(ts, ASSETS, grids, HOUR, funding)
 
 
-@pytest.fixture
-async def serve(market: Panel, tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[LocalExchange]]]:
-    """Start an exchange on the market: lockstep, unless told otherwise."""
-    running: list[LocalExchange] = []
+class Serve:
+    """Starts exchanges on the market (lockstep, unless told otherwise) in one folder, and stops them."""
 
-    async def start(**options: Any) -> LocalExchange:
+    def __init__(self, market: Panel, home: Path) -> None:
+        self._market, self._home = market, home
+        self.running: list[LocalExchange] = []
+
+    async def __call__(self, **options: Any) -> LocalExchange:
         settings = Settings(**({"speed": LOCKSTEP, "start": START} | options))
-        running.append(await LocalExchange(market, tmp_path / "exchange", settings).__aenter__())
-        return running[-1]
+        self.running.append(await LocalExchange(self._market, self._home, settings).__aenter__())
+        return self.running[-1]
 
-    yield start
-    for exchange in running:
+    async def stop(self, exchange: LocalExchange) -> None:
+        self.running.remove(exchange)
         await exchange.__aexit__(None, None, None)
 
 
 @pytest.fixture
-async def exchange(serve: Callable[..., Awaitable[LocalExchange]]) -> LocalExchange:
+async def serve(market: Panel, tmp_path: Path) -> AsyncIterator[Serve]:
+    serving = Serve(market, tmp_path / "exchange")
+    yield serving
+    for exchange in list(serving.running):
+        await serving.stop(exchange)
+
+
+@pytest.fixture
+async def exchange(serve: Serve) -> LocalExchange:
     return await serve()
 
 

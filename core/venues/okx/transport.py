@@ -184,15 +184,21 @@ class OkxTransport(okx):  # type: ignore[misc]
         url = self.socket_url(socket)
         self.ws_dial_backoff: dict[str, Any] = {}  # the caller paces its attempts
         client = self.client(url)
-        lost = client.future("lost")
-        lost.add_done_callback(lambda done: done.cancelled() or done.exception())
+        keys = ["subscribed:" + stream_key(argument) for argument in arguments]
+        lost, *acknowledged = [self._expect(client, key) for key in ("lost", *keys)]
         if login:
             await self.authenticate({"access": socket})
-        keys = ["subscribed:" + stream_key(argument) for argument in arguments]
         self.watch(url, keys[0], {"op": "subscribe", "args": list(arguments)}, keys[0])
-        for acknowledged in [client.future(key) for key in keys]:
-            await acknowledged
+        for each in acknowledged:
+            await each
         return lost
+
+    @staticmethod
+    def _expect(client: Any, name: str) -> Any:
+        """A future of the client that nobody needs to await: asyncio complains of unseen exceptions."""
+        future = client.future(name)
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return future
 
     async def renew(self, socket: str, arguments: Sequence[Raw]) -> None:
         """Subscribe again to streams that have fallen silent on a socket that is open."""
