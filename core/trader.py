@@ -118,6 +118,10 @@ class Trader:
         places = [self.features.assets.index(asset) for asset in (pair.a, pair.b)]
         prices = tuple(Decimal(repr(float(bar.ohlcv[i, 3]))) for i in places)
         turnover = tuple(float(bar.ohlcv[i, 3] * bar.ohlcv[i, 4]) for i in places)
+        # Both legs' margin and fees may use a share of the free margin: a larger wish is cut to that.
+        most = standing.free * self.limits.free_share / (2 / self.limits.leverage + 2 * self.limits.taker)
+        if entry.notional > most:
+            entry = msgspec.structs.replace(entry, notional=max(float(most), 0.0))
         try:
             intent = entry_intent(
                 names.peek(),

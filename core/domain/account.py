@@ -1,5 +1,6 @@
 """What is held: positions at the exchange, bills, and the virtual books they sum from."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 
@@ -88,6 +89,14 @@ class Book(msgspec.Struct, frozen=True):
     fees: Decimal
     funding: Decimal
     intent: str
+
+
+def book_pnl(book: Book, prices: Mapping[str, float]) -> float:
+    """P&L of a book in the quote currency at `prices` (by asset): open legs, what was realised, fees, funding.
+
+    The one definition that stops, targets and screens share."""
+    unrealized = sum(float(leg.size * leg.contract) * (prices[leg.asset] - float(leg.average)) for leg in book.legs)
+    return unrealized + float(book.realized + book.fees + book.funding)
 
 
 class Closed(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The thinking wing: strategies as pure functions from a view of the closed bar to a decision.
+"""Strategies: pure functions from a view of the market and the books held to a decision.
 
-Nothing here knows an order, a venue, a clock or a file.
+They know no order, no exchange and no ledger: what they decide is carried out by the other wing.
 """

@@ -1,0 +1,49 @@
+"""Strategies by name: ours, and those that an installed package offers under `cockpit.strategies`."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import entry_points
+
+import msgspec
+
+from core.domain.account import Holdings
+from core.domain.decision import Decision, View
+from core.domain.errors import UserError
+from core.strategies import divergence
+from core.strategies.params import DivergenceParams
+
+Decide = Callable[[View, Holdings, DivergenceParams], Decision]
+Bounds = Callable[[View, int, DivergenceParams], tuple[float, float]]
+
+
+class Strategy(msgspec.Struct, frozen=True):
+    """A rule and what it needs: `warmup` closed bars before it may decide, a model or none.
+
+    `bounds` gives the stop and target of a pair that is opened by hand."""
+
+    name: str
+    decide: Decide
+    bounds: Bounds
+    needs_model: bool
+    warmup: int
+
+
+WARMUP = 500
+"""Bars of history at the start: the longest window (168), the least aligned bars (200), and 300 for Wilder's
+recursion to forget its start (13/14 to the power of 300 is below 1e-9)."""
+
+
+OURS = (
+    Strategy("divergence", divergence.decide, divergence.bounds, True, WARMUP),
+    Strategy("zscore", partial(divergence.decide, name="zscore"), divergence.bounds, False, WARMUP),
+)
+
+
+def strategy(name: str) -> Strategy:
+    """The strategy of that name; raises UserError naming those there are."""
+    known = {rule.name: rule for rule in OURS}
+    for entry in entry_points(group="cockpit.strategies"):
+        known.setdefault(entry.name, entry.load())
+    if name not in known:
+        raise UserError(f"strategy {name!r} is not known; there are {', '.join(sorted(known))}", code=2)
+    return known[name]
