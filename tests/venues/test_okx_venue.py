@@ -131,7 +131,7 @@ async def test_fills_are_unique_and_add_up_to_the_order(venue: OkxVenue) -> None
 
 async def test_a_stream_that_falls_silent_is_noticed_by_itself_and_renewed(serve: Serve, connect: Any) -> None:
     exchange = await serve(speed=TIMED, bars=0, ticks=8)
-    venue = await connect(exchange, stale_after=0.15)
+    venue = await connect(exchange, stale_after=0.4)
     await until(venue, StreamStatus, lambda status: status == StreamStatus("ticker:" + BTC, StreamState.LIVE))
     exchange.faults.add(Fault(do="mute", channel="tickers", instId=BTC))
     events = await gather_until(

@@ -55,6 +55,7 @@ class Sockets:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(self._transport.drop_socket(socket) for socket in self._plan))
 
     def _keys(self, socket: str) -> list[str]:
         return [stream_key(argument) for argument in self._plan[socket]]
@@ -99,8 +100,12 @@ class Sockets:
 
     async def _watch_silence(self) -> None:
         """Subscribe anew to what has fallen silent: an acknowledged subscription can be."""
+        loop, interval = asyncio.get_running_loop(), self._session.freshness.interval
         while True:
-            await asyncio.sleep(self._session.freshness.interval)
+            asleep = loop.time()
+            await asyncio.sleep(interval)
+            if loop.time() > asleep + 2 * interval:
+                continue  # our own loop stood still: what came meanwhile has yet to be read
             silent: dict[str, list[Raw]] = {}
             for key in self._session.freshness.check():
                 socket, argument = self._places[key]

@@ -5,8 +5,10 @@ caches are passed by: every decoded push goes to one callback as it came, for a 
 ticker costs more than a hundred, with nothing dropped out of a burst and no dictionary changed in place.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -22,6 +24,8 @@ FaultHandler = Callable[[str, Exception], None]
 
 KEEP_ALIVE_MS = 3_000
 """A `ping` this often; two missing pongs end a half-open socket, which takes ccxt a minute by default."""
+
+FAREWELL_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -208,10 +212,11 @@ class OkxTransport(okx):  # type: ignore[misc]
             await client.send({"op": "subscribe", "args": list(arguments)})
 
     async def drop_socket(self, socket: str) -> None:
-        """Close it, whatever its state; the next `open_socket` begins anew."""
+        """Close it, whatever its state; the next `open_socket` begins anew. A half-open one says no farewell."""
         client = self.clients.pop(self.socket_url(socket), None)
         if client is not None:
-            await client.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(client.close(), FAREWELL_SECONDS)
 
 
 def check_address(address: str) -> str:
