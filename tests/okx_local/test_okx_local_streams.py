@@ -219,8 +219,9 @@ async def test_a_wrong_login_is_refused_by_name(
 
 
 async def test_ccxt_raises_on_a_wrong_login(exchange: LocalExchange, connect: Any) -> None:
-    client = await connect(exchange, secret="x")
+    client = await connect(exchange)
     await client.load_markets()
+    client.secret = "x"
     with pytest.raises(ccxt.AuthenticationError, match="60007"):
         await asyncio.wait_for(client.watch_orders(), 5)
 

@@ -21,6 +21,7 @@ A socket fault acts at once: `{"socket": "private" | "public" | "business" | "al
 """
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 
@@ -99,7 +100,6 @@ class Faults:
 
     async def hold(self, fault: Fault) -> None:
         """Wait `seconds`, or until released."""
-        try:
-            await asyncio.wait_for(self._gate.wait(), fault.seconds)
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(fault.seconds):
+                await self._gate.wait()

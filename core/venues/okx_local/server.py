@@ -229,7 +229,8 @@ class LocalExchange:
                 return
             self._changed.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
 
 
 def ticks_of(speed: float, bar_ms: int) -> int:
