@@ -237,3 +237,10 @@ async def test_a_client_that_does_not_read_is_cut_off(exchange: LocalExchange, w
         while (await slow.socket.receive()).type not in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
             pass
     exchange.run_bar()
+
+
+async def test_sandbox_mode_reaches_the_same_doors(exchange: LocalExchange, connect: Any) -> None:
+    client = await connect(exchange)
+    client.set_sandbox_mode(True)
+    assert (await client.fetch_balance())["USDT"]["total"] == 100_000
+    await asyncio.wait_for(client.watch_ticker(BTC), 5)

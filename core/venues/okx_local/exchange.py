@@ -204,8 +204,9 @@ class Exchange:
         self.hub.publish("orders", instrument, [body])
 
     def _trigger(self, trigger: Trigger) -> None:
-        created = self._created_at(trigger)
-        body = wire.trigger(trigger, created)
+        body = self.trigger_body(trigger)
+        if trigger.state != "live":
+            self._created.pop(trigger.venue_id, None)
         self._keep(
             "trigger", trigger.venue_id, trigger.client_id, trigger.instrument, trigger.ts, trigger.state, body
         )

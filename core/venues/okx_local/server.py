@@ -176,12 +176,13 @@ class LocalExchange:
     async def _acknowledge(self, request: web.Request) -> web.Response:
         """Under lockstep, the last closed bar is done with: run the next one. An older bar changes nothing."""
         self._rest.last = asyncio.get_running_loop().time()
-        bar = (await request.json()).get("bar")
         market = self.exchange.market
-        if not isinstance(bar, int) or bar > market.closed:
-            return web.json_response(
-                {"error": f"bar {bar} has not closed; the last is {market.closed}"}, status=400
-            )
+        try:
+            bar = msgspec.json.decode(await request.read(), type=dict[str, int])["bar"]
+        except (msgspec.DecodeError, KeyError):
+            return _refused('the body must be {"bar": open time in ms of the last closed bar}')
+        if bar > market.closed:
+            return _refused(f"bar {bar} has not closed; the last is {market.closed}")
         if self.settings.speed <= LOCKSTEP and bar == market.closed and not market.finished:
             self.run_bar()
         return web.json_response(self.status())
@@ -190,7 +191,7 @@ class LocalExchange:
         try:
             self.faults.add(msgspec.json.decode(await request.read(), type=Fault))
         except ValueError as error:
-            return web.json_response({"error": str(error)}, status=400)
+            return _refused(str(error))
         return web.json_response({})
 
     def run_bar(self) -> None:
@@ -231,6 +232,10 @@ class LocalExchange:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._changed.wait()
+
+
+def _refused(why: str) -> web.Response:
+    return web.json_response({"error": why}, status=400)
 
 
 def ticks_of(speed: float, bar_ms: int) -> int:
