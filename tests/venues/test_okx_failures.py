@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from ccxt.pro.okx import okx
 from conftest import SWAPS, Connect
 from contract import ended, order_of, until
 
@@ -162,6 +163,7 @@ async def test_a_clock_that_is_off_is_told_in_one_line_and_does_no_harm(
     right, ours = rest.wall_ms, OkxTransport.milliseconds
     monkeypatch.setattr(rest, "wall_ms", lambda: right() + shift)
     monkeypatch.setattr(OkxTransport, "milliseconds", staticmethod(lambda: ours() + shift))
+    monkeypatch.setattr(okx, "seconds", staticmethod(lambda: (ours() + shift) // 1000))
     venue = await connect(exchange)
     status = await until(venue, StreamStatus, lambda status: status.key == "clock")
     assert f"45.0 s {side} the exchange's" in status.detail

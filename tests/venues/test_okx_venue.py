@@ -133,14 +133,14 @@ async def test_a_stream_that_falls_silent_is_noticed_by_itself_and_renewed(serve
     exchange = await serve(speed=TIMED, bars=0, ticks=8)
     venue = await connect(exchange, stale_after=0.4)
     await until(venue, StreamStatus, lambda status: status == StreamStatus("ticker:" + BTC, StreamState.LIVE))
-    exchange.faults.add(Fault(do="mute", channel="tickers", instId=BTC))
+    client = venue._transport.clients[venue._transport.socket_url("public")]
+    await client.send({"op": "unsubscribe", "args": [{"channel": "tickers", "instId": BTC}]})
     events = await gather_until(
         venue, lambda seen: any(isinstance(e, StreamStatus) and e.state is StreamState.STALE for e in seen)
     )
     assert [e.key for e in events if isinstance(e, StreamStatus) and e.state is not StreamState.LIVE] == [
         "ticker:" + BTC
     ]
-    exchange.faults.add(Fault(do="clear"))
     await until(venue, StreamStatus, lambda status: status == StreamStatus("ticker:" + BTC, StreamState.LIVE))
 
 
