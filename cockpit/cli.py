@@ -1,0 +1,327 @@
+"""What a user types. Here stand names, options and help; `cockpit.commands` does the work.
+
+Each command imports its own module when it runs, so that `cockpit --help` loads none of them.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from core.domain.errors import UserError
+
+
+class Commands(TyperGroup):
+    """Turns a `UserError` into its one line and its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            typer.echo(f"cockpit: {error}", err=True)
+            raise typer.Exit(error.code) from None
+        except typer.Abort:
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 1 refused or failed with a reason, 2 wrong usage,"
+    " 3 the engine cannot be reached, 130 interrupted.",
+)
+data = typer.Typer(cls=Commands, no_args_is_help=True, help="The market data on this machine.")
+train = typer.Typer(cls=Commands, no_args_is_help=True, help="Train the models that strategies score with.")
+config = typer.Typer(cls=Commands, no_args_is_help=True, help="The settings, and where each one came from.")
+app.add_typer(train, name="train", rich_help_panel="Data and models")
+app.add_typer(data, name="data", rich_help_panel="Data and models")
+app.add_typer(config, name="config", rich_help_panel="Settings")
+
+
+class Side(StrEnum):
+    LONG = "long"
+    SHORT = "short"
+
+
+class VenueName(StrEnum):
+    DEMO = "demo"
+    OKX_DEMO = "okx-demo"
+    OKX = "okx"
+
+
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings [default: ./config.toml, if there]")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for programs.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")]
+PairName = Annotated[str, typer.Argument(metavar="PAIR", help="Like BTC/ETH.")]
+Candles = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Candles, long Parquet or CSV."),
+]
+Funding = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Funding rates of these candles."),
+]
+TrainBars = Annotated[int | None, typer.Option(min=0, metavar="N", help="Bars the model learns from.")]
+Seed = Annotated[int | None, typer.Option(min=0, metavar="N", help="The same seed, the same result.")]
+Strategies = Annotated[
+    list[str] | None, typer.Option("--strategy", metavar="NAME", help="divergence or zscore; may be repeated.")
+]
+
+RUNNING = "The running engine"
+BY_HAND = "Trading by hand"
+START = "Start"
+
+
+@app.callback()
+def cockpit(
+    ctx: typer.Context,
+    config: Config = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """A trading terminal for statistical arbitrage on perpetual swaps.
+
+    Without a command: opens the terminal on the running engine, and starts one, as config.toml says, if none runs.
+    Begin with:  cockpit demo
+    """
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"cockpit {installed('cockpit')}")
+    elif ctx.invoked_subcommand is None:
+        from cockpit.commands import start
+
+        start.bare(config)
+
+
+@app.command(rich_help_panel=START)
+def demo(
+    replay: Candles = None,
+    funding: Funding = None,
+    train_bars: TrainBars = None,
+    bars: Annotated[int | None, typer.Option(min=0, metavar="N", help="Bars to trade; 0: to the end.")] = None,
+    speed: Annotated[
+        str | None, typer.Option(metavar="X|max", help="Market seconds per second, or as fast as it goes.")
+    ] = None,
+    seed: Seed = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the account of the last session.")] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="No terminal: one line a bar.")] = False,
+    strategy: Strategies = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Trade on the local exchange: no key, no network, no money.
+
+    Starts the local exchange and the engine, and opens the terminal on them. Leaving the terminal leaves them
+    running: `cockpit attach` comes back, `cockpit stop` ends them. Headless where there is no terminal.
+
+    Example:  cockpit demo --speed 3600
+
+    Example:  cockpit demo --headless --replay candles.parquet --train-bars 2000 --bars 500 --speed max --json
+    """
+    from cockpit.commands import start
+
+    options = start.DemoOptions(replay, funding, train_bars, bars, speed, seed, tuple(strategy or ()), config)
+    start.demo(options, resume=resume, headless=headless, as_json=json)
+
+
+@app.command(rich_help_panel=START)
+def run(
+    venue: Annotated[VenueName | None, typer.Option(help="Where orders go [default: venue.name]")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Real money. Refused in this version.")] = False,
+    strategy: Strategies = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Run the engine alone, in the foreground: for services.
+
+    SIGTERM and Ctrl-C stop it cleanly; positions and their protection at the exchange stay.
+
+    Example:  cockpit run --venue okx-demo
+    """
+    from cockpit.commands import start
+
+    start.run(venue, live, tuple(strategy or ()), as_json=json, config=config)
+
+
+@app.command(rich_help_panel=RUNNING)
+def attach(
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look, but send no command.")] = False,
+    config: Config = None,
+) -> None:
+    """Open the terminal on the running engine. Several may look at once.
+
+    Example:  cockpit attach --read-only
+    """
+    from cockpit.commands import start
+
+    start.attach(config, read_only=read_only)
+
+
+@app.command(rich_help_panel=RUNNING)
+def status(json: Json = False, config: Config = None) -> None:
+    """Say how the engine is: market time, equity, positions, streams.
+
+    Example:  cockpit status --json
+    """
+    from cockpit.commands import running
+
+    running.status(config, as_json=json)
+
+
+@app.command(rich_help_panel=RUNNING)
+def pause(json: Json = False, config: Config = None) -> None:
+    """Open no new positions; exits, stops and hedges go on.
+
+    Example:  cockpit pause
+    """
+    from cockpit.commands import running
+
+    running.send("pause", config, as_json=json)
+
+
+@app.command(rich_help_panel=RUNNING)
+def resume(json: Json = False, config: Config = None) -> None:
+    """Open new positions again after a pause.
+
+    Example:  cockpit resume
+    """
+    from cockpit.commands import running
+
+    running.send("resume", config, as_json=json)
+
+
+@app.command(rich_help_panel=RUNNING)
+def stop(json: Json = False, config: Config = None) -> None:
+    """Stop the engine, and the local exchange with it. Positions and their protection stay.
+
+    Example:  cockpit stop
+    """
+    from cockpit.commands import running
+
+    running.stop(config, as_json=json)
+
+
+@app.command("open", rich_help_panel=BY_HAND)
+def open_(
+    pair: PairName,
+    side: Annotated[Side, typer.Option(help="long: buy the first asset, sell the second; short: the reverse.")],
+    size: Annotated[
+        float | None, typer.Option(min=0.01, metavar="USDT", help="Per leg [default: base_size_usdt]")
+    ] = None,
+    yes: Yes = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Open a pair by hand, after showing both legs, their sizes and the fees.
+
+    Example:  cockpit open BTC/ETH --side long --size 500
+    """
+    from cockpit.commands import trade
+
+    direction = 1 if side is Side.LONG else -1
+    trade.open_pair(pair.upper(), direction, size or 0.0, yes=yes, as_json=json, config=config)
+
+
+@app.command(rich_help_panel=BY_HAND)
+def close(pair: PairName, yes: Yes = False, json: Json = False, config: Config = None) -> None:
+    """Close both legs of a held pair.
+
+    Example:  cockpit close BTC/ETH --yes
+    """
+    from cockpit.commands import trade
+
+    trade.close(pair.upper(), yes=yes, as_json=json, config=config)
+
+
+@app.command(rich_help_panel=BY_HAND)
+def flatten(yes: Yes = False, json: Json = False, config: Config = None) -> None:
+    """Close every position and pause.
+
+    Example:  cockpit flatten
+    """
+    from cockpit.commands import trade
+
+    trade.close("", yes=yes, as_json=json, config=config)
+
+
+@train.command("divergence")
+def train_divergence(
+    data: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Candles [default: the synthetic market]"),
+    ] = None,
+    funding: Funding = None,
+    train_bars: TrainBars = None,
+    seed: Seed = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Train the universal forest of all pairs, and print how it does out of sample beside the base rate.
+
+    Example:  cockpit train divergence --data candles.parquet --train-bars 2000
+    """
+    from cockpit.commands import jobs
+
+    jobs.train_divergence(data, funding, train_bars, seed, as_json=json, config=config)
+
+
+@data.command("import")
+def data_import(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="Parquet or CSV.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name here [default: the file's]")] = None,
+    funding: Funding = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Check a file of candles for gaps, duplicates and broken rows, and keep it in the lake.
+
+    Example:  cockpit data import candles.parquet --name perp-1h
+    """
+    from cockpit.commands import jobs
+
+    jobs.data_import(file, name, funding, as_json=json, config=config)
+
+
+@config.command("check")
+def config_check(json: Json = False, config: Config = None) -> None:
+    """Read the settings as the engine would, and say what is wrong with them.
+
+    Example:  cockpit config check --config my.toml
+    """
+    from cockpit.commands import settings
+
+    settings.check(config, as_json=json)
+
+
+@config.command("show")
+def config_show(json: Json = False, config: Config = None) -> None:
+    """Print every setting with its value and where the value came from.
+
+    Example:  COCKPIT_VENUE__LEVERAGE=3 cockpit config show
+    """
+    from cockpit.commands import settings
+
+    settings.show(config, as_json=json)
+
+
+@config.command("path")
+def config_path(json: Json = False, config: Config = None) -> None:
+    """Print the file that is read, and where state lives.
+
+    Example:  cockpit config path
+    """
+    from cockpit.commands import settings
+
+    settings.path(config, as_json=json)
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="cockpit")
