@@ -1,5 +1,6 @@
 """Orders through ccxt.pro: their life, their refusals, what they leave in fills, bills, positions and balance."""
 
+import asyncio
 from decimal import Decimal
 from typing import Any
 
@@ -239,3 +240,17 @@ async def test_history_pages_backward_from_the_newest(okx: Any) -> None:
     assert newer == everything[:2], "what is newer than an id comes newest first, as at OKX"
     fills = (await okx.private_get_trade_fills_history({"instType": "SWAP"}))["data"]
     assert {fill["billId"] for fill in fills} == {bill["billId"] for bill in everything if bill["type"] == "2"}
+
+
+async def test_the_dead_mans_switch_cancels_orders_unless_called_off(exchange: LocalExchange, okx: Any) -> None:
+    made = await okx.create_order(BTC, "limit", "buy", 1, mark(exchange) * 0.9)
+    assert (await okx.cancel_all_orders_after(10_000))["data"][0]["triggerTime"] != "0"
+    assert (await okx.cancel_all_orders_after(0))["data"][0]["triggerTime"] == "0"
+    with pytest.raises(ccxt.BadRequest, match="timeOut"):
+        await okx.cancel_all_orders_after(5_000)
+    heard = asyncio.create_task(okx.watch_orders())
+    await asyncio.wait_for(okx.watch_positions(), 5)
+    assert (await okx.fetch_order(made["id"], BTC))["status"] == "open"
+    exchange.exchange.cancel_all_after(0.001, "")
+    (order,) = await asyncio.wait_for(heard, 5)
+    assert (order["id"], order["status"]) == (made["id"], "canceled")

@@ -9,7 +9,7 @@ import pytest
 
 from core.clock import wall_ms
 from core.data.panel import Panel
-from core.venues.okx_local import LocalExchange
+from core.venues.okx_local import Keys, LocalExchange
 
 BTC = "BTC/USDT:USDT"
 HOUR = 3_600_000
@@ -142,3 +142,17 @@ def test_sizes_outside_the_listing_are_sensible() -> None:
         spec = swap("XYZ", price)
         assert 1 <= float(spec.contract) * price < 100
         assert Decimal("1e-5") <= spec.tick / Decimal(str(price)) <= Decimal("1e-3")
+
+
+async def test_limits_and_tiers_are_those_the_orders_meet(okx: Any, exchange: LocalExchange) -> None:
+    (limits,) = (await okx.public_get_public_price_limit({"instId": "BTC-USDT-SWAP"}))["data"]
+    mark = float(exchange.exchange.matching.mark("BTC-USDT-SWAP") or 0)
+    assert float(limits["sellLmt"]) < mark < float(limits["buyLmt"])
+    (tier,) = await okx.fetch_market_leverage_tiers(BTC)
+    assert (tier["maxLeverage"], tier["maintenanceMarginRate"]) == (100, 0.005)
+    assert (await okx.public_get_system_status())["data"] == []
+
+
+def test_keys_do_not_show_their_secrets() -> None:
+    keys = Keys("name", "hush", "hush")
+    assert "hush" not in repr(keys) + str(keys) and "name" in repr(keys)

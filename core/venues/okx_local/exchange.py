@@ -135,7 +135,7 @@ class Exchange:
         fired = self.matching.trigger(client_id=record.report.algo_id) if record.report.algo_id else None
         return wire.order(record, fired.venue_id if fired else "")
 
-    def cancel_all_after(self, seconds: int, tag: str) -> None:
+    def cancel_all_after(self, seconds: float, tag: str) -> None:
         """Cancel pending orders (of `tag`, or all) after that time, unless asked anew before; 0 calls it off.
         Trigger orders stay: OKX does not say that it touches them."""
         waiting = self._deadlines.pop(tag, None)
