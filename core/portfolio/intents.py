@@ -1,0 +1,125 @@
+"""Intents and their orders as the ledger tells them, and how far each leg has come."""
+
+from decimal import Decimal, localcontext
+
+import msgspec
+
+from core.domain.orders import Fill, Intent, Order, OrderReport, OrderState
+from core.portfolio.money import EXACT, ZERO, share
+
+_RANK = {OrderState.PLANNED: 0, OrderState.LIVE: 1}
+
+
+def _rank(state: OrderState) -> int:
+    return _RANK.get(state, 2)
+
+
+class OrderRecord:
+    """One order: what was asked, and the best that is known of it. For readers; the books alone write it.
+
+    `state` never goes back and the first final one stays. `filled` (unsigned contracts) never falls: it is the
+    larger of what the exchange has reported and what its fills sum to, for either may arrive first.
+    """
+
+    __slots__ = (
+        "_average",
+        "_paid",
+        "code",
+        "message",
+        "order",
+        "planned",
+        "reported",
+        "state",
+        "traded",
+        "venue_id",
+    )
+
+    def __init__(self, order: Order, planned: int) -> None:
+        self.order = order
+        self.planned = planned
+        """Market time at which it was written: none of its fills is older."""
+        self.state = OrderState.PLANNED
+        self.reported = ZERO
+        self.traded = ZERO
+        self.venue_id = self.code = self.message = ""
+        self._average: Decimal | None = None
+        self._paid = ZERO
+
+    @property
+    def filled(self) -> Decimal:
+        return max(self.reported, self.traded)
+
+    @property
+    def average(self) -> Decimal | None:
+        """Average price: the exchange's word, else that of the fills; None before either."""
+        if self._average is not None or not self.traded:
+            return self._average
+        return share(self._paid, Decimal(1), self.traded)
+
+    @property
+    def open(self) -> bool:
+        """Something may still come of it: its end is not known, or the exchange has reported more than its
+        fills sum to. Whoever acted on the legs' sizes before the rest has arrived would act on half-known
+        sizes (send a leg again that is filled, unwind one that is hedged)."""
+        return not self.state.final or self.traded < self.reported
+
+    def report(self, report: OrderReport) -> None:
+        # A venue that says "filled" and leaves out how much means all of it.
+        filled = report.filled or (abs(self.order.size) if report.state is OrderState.FILLED else ZERO)
+        if filled >= self.reported:
+            self.reported = filled
+            self._average = report.average if report.average is not None else self._average
+        self.venue_id = self.venue_id or report.venue_id
+        if _rank(report.state) > _rank(self.state):
+            self.state, self.code, self.message = report.state, report.code, report.message
+
+    def fill(self, fill: Fill) -> None:
+        self.traded += abs(fill.size)
+        self._paid += abs(fill.size) * fill.price
+        self.venue_id = self.venue_id or fill.venue_id
+        # Fills of the whole size are proof enough, should the report be lost.
+        if self.traded >= abs(self.order.size) and not self.state.final:
+            self.state = OrderState.FILLED
+
+
+class LegProgress(msgspec.Struct, frozen=True):
+    """How far one leg of an intent has come: `wanted` and `filled` in signed contracts (the sum of its parts of
+    fills), `open` while one of its orders is, `attempts` orders so far, `last` the latest that has ended."""
+
+    wanted: Decimal
+    filled: Decimal
+    open: bool
+    attempts: int
+    last: OrderRecord | None
+
+
+class IntentState:
+    """An intent, its orders by leg, what of each leg has traded, and how it ended (`outcome` None: not yet)."""
+
+    __slots__ = ("barred", "detail", "filled", "intent", "orders", "outcome")
+
+    def __init__(self, intent: Intent, barred: bool) -> None:
+        self.intent = intent
+        self.barred = barred
+        self.outcome: str | None = None
+        self.detail = ""
+        self.orders: tuple[list[OrderRecord], ...] = tuple([] for _ in intent.legs)
+        self.filled = [ZERO for _ in intent.legs]
+
+    def progress(self) -> tuple[LegProgress, ...]:
+        """One row a leg."""
+        with localcontext(EXACT):
+            return tuple(
+                LegProgress(
+                    wanted=leg.size,
+                    filled=filled,
+                    open=any(record.open for record in records),
+                    attempts=len(records),
+                    last=next((record for record in reversed(records) if not record.open), None),
+                )
+                for leg, filled, records in zip(self.intent.legs, self.filled, self.orders, strict=True)
+            )
+
+    def open_orders(self) -> list[Order]:
+        """Orders that something may still come of."""
+        return [record.order for records in self.orders for record in records if record.open]

@@ -1,0 +1,128 @@
+"""The books of the pairs: what each strategy holds of each, and how fills and funding divide among them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+
+from core.domain.account import Bill, Book, BookLeg
+from core.domain.instrument import Instrument
+from core.domain.orders import Action, Fill, Intent
+from core.portfolio.account import Holding
+from core.portfolio.events import Part, Share
+from core.portfolio.money import ZERO, share, shares
+
+
+class PairBook:
+    """One book while it is open. `gross` is the entry notional as it stands when the entry has ended: what a
+    failing entry took back does not count. Where an intent adds to an open book, the first one's z, stop and
+    target stay."""
+
+    __slots__ = ("barred", "fees", "funding", "gross", "intent", "legs", "realized")
+
+    def __init__(self, intent: Intent, instruments: Mapping[str, Instrument]) -> None:
+        self.intent = intent
+        self.legs = {leg.instrument: Holding(instruments[leg.instrument].contract) for leg in intent.legs}
+        self.realized = self.fees = self.funding = self.gross = ZERO
+        self.barred = False
+
+    @property
+    def flat(self) -> bool:
+        return all(leg.size == 0 for leg in self.legs.values())
+
+    def trade(self, intent: Intent, instrument: Instrument, part: Part, price: Decimal) -> None:
+        """Book a part of a fill."""
+        leg = self.legs.setdefault(instrument.id, Holding(instrument.contract))
+        self.realized += leg.trade(part.size, price)
+        self.fees += part.fee
+        if intent.action is Action.OPEN:
+            self.gross = sum((abs(held.cost) for held in self.legs.values()), ZERO)
+
+    def freeze(self, instruments: Mapping[str, Instrument]) -> Book:
+        """The book as everybody else sees it."""
+        i = self.intent
+        legs = tuple(
+            BookLeg(instruments[name].asset, name, leg.size, leg.average, leg.contract)
+            for name, leg in self.legs.items()
+        )
+        return Book(
+            strategy=i.strategy,
+            pair=i.pair,
+            side=i.side,
+            opened=i.ts,
+            legs=legs,
+            z=i.z,
+            score=i.score,
+            probability=i.probability,
+            stop=i.stop,
+            target=i.target,
+            gross=self.gross,
+            realized=self.realized,
+            fees=self.fees,
+            funding=self.funding,
+            intent=i.id,
+        )
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """The part of a fill by the exchange itself that falls to one book: signed contracts, its share of the fee."""
+
+    strategy: str
+    pair: str
+    size: Decimal
+    fee: Decimal
+
+
+def split_fill(books: Iterable[PairBook], fill: Fill, instrument: Instrument) -> tuple[tuple[Claim, ...], Decimal]:
+    """Divide a fill that no order of ours explains among the books it reduces; what is left of it.
+
+    In proportion to what each holds against the fill, in whole lots, largest first; the lots that rounding
+    leaves over go to the largest that can still take them.
+    """
+    against = _largest(
+        (book, -book.legs[fill.instrument].size)
+        for book in books
+        if fill.instrument in book.legs and book.legs[fill.instrument].size * fill.size < 0
+    )
+    if not against:
+        return (), fill.size
+    whole = sum((size for _, size in against), ZERO)
+    due = fill.size if abs(fill.size) <= abs(whole) else whole
+    sizes = [instrument.round_size(share(due, size, whole)) for _, size in against]
+    left = due - sum(sizes, ZERO)
+    for place, (_, most) in enumerate(against):
+        more = min(left, most - sizes[place], key=abs)
+        sizes[place] += more
+        left -= more
+    taken = [(book, size) for (book, _), size in zip(against, sizes, strict=True) if size]
+    rest = fill.size - due
+    fees = shares(fill.fee, [size for _, size in taken] + [rest], fill.size)
+    claims = tuple(
+        Claim(book.intent.strategy, book.intent.pair, size, fee)
+        for (book, size), fee in zip(taken, fees, strict=False)
+    )
+    return claims, rest
+
+
+def share_funding(books: Iterable[PairBook], bill: Bill) -> tuple[Share, ...]:
+    """Divide a funding bill among the books that hold its instrument, in proportion to their signed sizes: one
+    that is short receives what one that is long pays. The residual goes to the largest. Nobody gets a share
+    where the books cancel out or none holds it (any more)."""
+    holders = _largest(
+        (book, book.legs[bill.instrument].size)
+        for book in books
+        if bill.instrument in book.legs and book.legs[bill.instrument].size
+    )
+    net = sum((size for _, size in holders), ZERO)
+    if not net:
+        return ()
+    amounts = shares(bill.change, [size for _, size in holders], net)
+    return tuple(
+        Share(book.intent.strategy, book.intent.pair, amount)
+        for (book, _), amount in zip(holders, amounts, strict=True)
+    )
+
+
+def _largest(held: Iterable[tuple[PairBook, Decimal]]) -> Sequence[tuple[PairBook, Decimal]]:
+    """Largest first; of equals, in order of their names, so that the order of opening decides nothing."""
+    return sorted(held, key=lambda row: (-abs(row[1]), row[0].intent.strategy, row[0].intent.pair))
