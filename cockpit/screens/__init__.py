@@ -1,0 +1,1 @@
+"""Screens: the dashboard, and the modals that ask before anything is spent."""

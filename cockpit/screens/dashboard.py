@@ -1,0 +1,262 @@
+"""The one screen: a header, the board of panels, a filter line when asked for, and the keys."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widgets import Footer, Input, Static
+
+from cockpit import format
+from cockpit.screens.modals import Help, Question
+from cockpit.screens.ticket import OpenTicket
+from cockpit.widgets import PANELS
+from cockpit.widgets.board import Board
+from cockpit.widgets.header import Header
+from cockpit.widgets.pairs import PairsPanel
+from cockpit.widgets.panel import Latest, Line, Panel
+from cockpit.widgets.positions import PositionsPanel, side_word
+from core.domain.snapshot import Command, PositionRow
+from core.link.client import new_id
+
+if TYPE_CHECKING:
+    from cockpit.app import CockpitApp
+    from cockpit.theme import Palette
+
+ACTING = frozenset({"pause", "open", "close", "flatten"})
+"""Actions that need an engine which listens to us."""
+
+
+def _jumps() -> Iterator[Binding]:
+    for number, name in enumerate(PANELS, 1):
+        yield Binding(str(number), f"jump('{name}')", name, id=f"jump.{name}", show=False, tooltip=f"To the {name}")
+
+
+class Dashboard(Screen[None]):
+    """Everything at a glance, every action one key away."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "pause", "Pause", id="act.pause", tooltip="Pause new entries, or resume them"),
+        Binding("o", "open", "Open", id="act.open", tooltip="Open the selected pair by hand (asks first)"),
+        Binding("c", "close", "Close", id="act.close", tooltip="Close the selected position (asks first)"),
+        Binding("F", "flatten", "Flatten", id="act.flatten", tooltip="Close all positions (asks first)"),
+        Binding("slash", "filter", "Filter", id="view.filter", tooltip="Show only pairs that contain these words"),
+        Binding("s", "sort", "Sort", id="view.sort", tooltip="Sort the pairs by the next column"),
+        Binding(
+            "S", "reverse", "Reverse", id="view.reverse", show=False, tooltip="Turn the order of the pairs round"
+        ),
+        Binding("m", "maximise", "Max", id="view.maximise", tooltip="This panel alone, or all of them again"),
+        Binding("question_mark,f1", "help", "Help", id="app.help", tooltip="All keys", key_display="?"),
+        Binding("q,d", "detach", "Detach", id="app.detach", tooltip="Leave; the engine goes on"),
+        Binding("tab,l,right", "next(1)", "Next", id="view.next", show=False, tooltip="To the next panel"),
+        Binding(
+            "shift+tab,h,left", "next(-1)", "Back", id="view.previous", show=False, tooltip="To the panel before"
+        ),
+        *_jumps(),
+        Binding(
+            "escape", "back", "Back", id="view.back", show=False, tooltip="Clear the filter, or all panels again"
+        ),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.header = Header("header")
+        self.banner = Static(id="banner", markup=False)
+        self.board = Board()
+        self.filter = Input(placeholder="pairs that contain…  (enter keeps, esc clears)", id="filter", compact=True)
+
+    def compose(self) -> ComposeResult:
+        yield self.header
+        yield self.banner
+        yield self.board
+        yield self.filter
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.header.set_class(event.size.height < 32, "-low")
+
+    def on_mount(self) -> None:
+        self.filter.display = False
+        self.banner.display = False
+        self.pairs.focus()
+
+    @property
+    def cockpit(self) -> "CockpitApp":
+        return cast("CockpitApp", self.app)
+
+    @property
+    def palette(self) -> "Palette":
+        return self.cockpit.palette
+
+    @property
+    def pairs(self) -> PairsPanel:
+        return cast(PairsPanel, self.board.panels["pairs"])
+
+    @property
+    def positions(self) -> PositionsPanel:
+        return cast(PositionsPanel, self.board.panels["positions"])
+
+    def update(self, latest: Latest, changed: frozenset[str]) -> None:
+        """Show what has changed."""
+        if self.header.topics & changed:
+            self.header.update(latest)
+        if "status" in changed and latest.status:
+            mode = latest.status.mode.lower()
+            for name in ("demo", "okx-demo", "live"):
+                self.header.set_class(
+                    name == mode or (name == "live" and mode not in ("demo", "okx-demo")), f"-{name}"
+                )
+        self.board.update(latest, changed)
+
+    def say(self, banner: str, *, grave: bool = False) -> None:
+        """Show a line below the header; nothing if it is empty."""
+        self.banner.display = bool(banner)
+        self.banner.set_class(grave, "-grave")
+        self.banner.update(f"{'✗' if grave else '!'} {banner}")
+
+    def redraw(self) -> None:
+        """Draw everything again."""
+        for panel in (self.header, *self.board.panels.values()):
+            panel.redraw()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ACTING and not self.cockpit.may_act:
+            return None
+        return True
+
+    def action_pause(self) -> None:
+        status = self.cockpit.latest.status
+        name = "resume" if status and status.state == "paused" else "pause"
+        self.cockpit.act(Command(new_id(), name, who="cockpit"))
+
+    @work
+    async def action_open(self) -> None:
+        selected = self.pairs.selected
+        if selected is None:
+            self.notify("there is no pair to open", severity="warning")
+            return
+        ticket = OpenTicket(*selected)
+        if await self.app.push_screen_wait(ticket):
+            self.cockpit.act(Command(new_id(), "open", ticket.pair, ticket.side, who="cockpit"))
+
+    @work
+    async def action_close(self) -> None:
+        row = self.positions.selected
+        if row is None:
+            self.notify("there is no position to close", severity="warning")
+            return
+        lines = [*self._legs_of(row), [], *self._note("Both legs are sold or bought back at the market.")]
+        if await self.app.push_screen_wait(Question(f"close {row.pair}?", lines, "Close")):
+            self.cockpit.act(Command(new_id(), "close", row.pair, who="cockpit"))
+
+    @work
+    async def action_flatten(self) -> None:
+        rows = self.cockpit.latest.positions
+        if not rows:
+            self.notify("there is no position to close", severity="warning")
+            return
+        lines = [line for row in rows for line in self._legs_of(row)]
+        lines += [[], *self._note(f"All {len(rows)} positions are closed at the market.")]
+        if await self.app.push_screen_wait(Question("flatten all?", lines, "Flatten", grave=True)):
+            self.cockpit.act(Command(new_id(), "flatten", who="cockpit"))
+
+    @work
+    async def confirm_stop(self) -> None:
+        """Ask, then stop the engine and leave."""
+        held = len(self.cockpit.latest.positions)
+        lines = [
+            *self._note("The engine stops: entry and exit orders are cancelled."),
+            *self._note(
+                f"{held} positions and their protection stay at the exchange." if held else "Nothing is held."
+            ),
+            [],
+            *self._note("To leave only this terminal, cancel and press q."),
+        ]
+        if await self.app.push_screen_wait(Question("stop the engine?", lines, "Stop", grave=True)):
+            await self.cockpit.stop()
+
+    def _note(self, words: str) -> list[Line]:
+        return [[(f" {words}", self.palette.text)]]
+
+    def _legs_of(self, row: PositionRow) -> list[Line]:
+        p = self.palette
+        lines: list[Line] = [
+            [
+                (f" {row.pair} ", p.strong),
+                (f"{side_word(row.side)} the spread  ", p.text),
+                (f"{format.number(row.pnl, sign=True)} USDT {format.percent(row.pnl_share)}", p.signed(row.pnl)),
+            ]
+        ]
+        for leg in row.legs:
+            amount = f"{format.amount(abs(leg.units)).lstrip('+')} {leg.asset}"
+            lines.append(
+                [(f"   {'sell' if leg.units > 0 else 'buy ':<4} {amount} near {format.price(leg.mark)}", p.text)]
+            )
+        return lines
+
+    def action_sort(self) -> None:
+        self.pairs.cycle()
+
+    def action_reverse(self) -> None:
+        self.pairs.turn()
+
+    def action_filter(self) -> None:
+        if not self.pairs.display:
+            self.board.maximise("pairs")
+        self.filter.display = True
+        self.filter.focus()
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self, event: Input.Changed) -> None:
+        self.pairs.filter = event.value
+        self.pairs.reorder()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self) -> None:
+        self.pairs.focus()
+        self.filter.display = False
+
+    def action_back(self) -> None:
+        if self.pairs.filter or self.filter.display:
+            self.filter.value = ""
+            self._filter_done()
+        elif self.board.maximised:
+            self.action_maximise()
+
+    def action_maximise(self) -> None:
+        focused = self.focused if isinstance(self.focused, Panel) else self.pairs
+        self.board.maximise("" if self.board.maximised else focused.id or "")
+        if not focused.display:  # at this size it is seen only alone
+            self.pairs.focus()
+
+    def action_jump(self, name: str) -> None:
+        panel = self.board.panels[name]
+        if self.board.maximised:
+            self.board.maximise("")
+        if not panel.display:  # there is no room for it beside the others
+            self.board.maximise(name)
+        panel.focus()
+
+    def action_next(self, step: int) -> None:
+        shown = self.board.shown
+        place = next((i for i, panel in enumerate(shown) if panel is self.focused), -1 if step > 0 else 0)
+        shown[(place + step) % len(shown)].focus()
+
+    def action_help(self) -> None:
+        p = self.palette
+        keys: dict[str, tuple[list[str], str]] = {}
+        for key, active in self.active_bindings.items():
+            binding = active.binding
+            shown = self.app.get_key_display(binding)
+            words = keys.setdefault(binding.id or key, ([], binding.tooltip or binding.description))
+            if shown not in words[0]:
+                words[0].append(shown)
+        lines: list[Line] = [
+            [(f" {' '.join(names):<16} ", p.accent), (words, p.text)] for names, words in keys.values() if words
+        ]
+        self.app.push_screen(Help(lines))
+
+    def action_detach(self) -> None:
+        self.cockpit.detach()

@@ -1,0 +1,18 @@
+"""The dashboard's panels. A panel names its topics, its title and how its lines are drawn; `PANELS` lists them."""
+
+from cockpit.widgets.equity import EquityPanel
+from cockpit.widgets.log import LogPanel
+from cockpit.widgets.market import ClustersPanel, StreamsPanel
+from cockpit.widgets.pairs import PairsPanel
+from cockpit.widgets.panel import Panel
+from cockpit.widgets.positions import PositionsPanel
+
+PANELS: dict[str, type[Panel]] = {
+    "pairs": PairsPanel,
+    "positions": PositionsPanel,
+    "equity": EquityPanel,
+    "log": LogPanel,
+    "streams": StreamsPanel,
+    "clusters": ClustersPanel,
+}
+"""Every panel by its id. The place in this table is the digit that jumps to it."""
