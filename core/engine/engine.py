@@ -95,7 +95,7 @@ class Engine:
 
     async def _warm(self) -> None:
         """Fill the features with history; under lockstep, act on the bar that a crash interrupted."""
-        warmup = max(trader.strategy.warmup for trader in self.traders)
+        warmup = max(trader.features.warmup for trader in self.traders)
         names = list(self.instruments)
         series = await asyncio.gather(*(self.venue.candles(name, 0, warmup) for name in names))
         for rates in await asyncio.gather(*(self.venue.funding(name, 1) for name in names)):

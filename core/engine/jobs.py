@@ -88,7 +88,6 @@ class ExchangeProcess:
     @classmethod
     async def start(cls, home: Path, options: Mapping[str, str], resume: bool) -> "ExchangeProcess":
         """Start one in a session of its own (a signal to the engine's group does not reach it)."""
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
         arguments = [item for name, value in options.items() for item in (f"--{name}", value)]
         if resume:
             arguments.append("--resume")

@@ -151,7 +151,9 @@ class Session:
 
     def view(self) -> Snapshot:
         """What a screen sees now."""
-        return snapshot(self._base, self.phase, self.lag, self._run and self._run.engine, list(self._lines))
+        return snapshot(
+            self._base, self.phase, self.lag, self._run.engine if self._run else None, list(self._lines)
+        )
 
     def _enter(self, name: str, detail: str) -> None:
         self.phase = Phase(name, detail)

@@ -103,9 +103,9 @@ def _pairs(engine: Engine, view: View) -> PairTable:
     index = {asset: i for i, asset in enumerate(view.assets)}
     a, b = ([index[getattr(pair, leg)] for pair in view.pairs] for leg in ("a", "b"))
     z = view.column("z_score")
-    if outcome is None:
-        why, score, direction = ["warming up"] * len(names), np.zeros(len(names)), np.zeros(len(names))
-    else:
+    why, score = ["warming up"] * len(names), np.zeros(len(names))
+    direction = np.zeros(len(names), np.int8)
+    if outcome is not None:
         refused = dict(outcome.refused)
         why = [
             refused.get(name, outcome.decision.texts[reason])
@@ -175,7 +175,7 @@ def _equity(engine: Engine) -> Equity:
     assert bar is not None
     marks = {name: Decimal(repr(engine.market.price(name))) for name in engine.instruments}
     equity = books.equity(marks)
-    gross = sum(abs(spec.notional(books.net(name), marks[name])) for name, spec in engine.instruments.items())
+    gross = sum((abs(spec.notional(books.net(name), marks[name])) for name, spec in engine.instruments.items()), Decimal(0))
     curve = books.curve[-CURVE:]
     midnight = engine.venue.market_ms() // DAY_MS * DAY_MS
     before = [value for ts, value in curve if ts <= midnight]

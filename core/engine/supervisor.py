@@ -17,15 +17,15 @@ from core.engine.jobs import ExchangeProcess, Progress, run_job
 from core.engine.narrator import Narrator
 from core.execution.journal import Journal
 from core.execution.risk import Limits
-from core.features.pairs import PairFeatures
+from core.features.pairs import FeatureParams, PairFeatures
 from core.models.bundle import Bundle, check_features, load, refuse_if_seen
-from core.models.forest import Forest
 from core.portfolio.books import Books
 from core.portfolio.events import Loaded
 from core.portfolio.ledger import Ledger
 from core.strategies.registry import Strategy, strategy
 from core.trader import Trader
-from core.venues.okx.factory import Address, okx_venue
+from core.venues.okx.factory import okx_venue
+from core.venues.okx_local.auth import Keys
 from core.venues.port import Venue
 
 
@@ -123,16 +123,21 @@ async def start_exchange(settings: Settings, market: Market, resume: bool) -> Ex
 
 def make_venue(settings: Settings, exchange: ExchangeProcess | None) -> Venue:
     """The one OKX path, pointed at the local exchange or at OKX's demo account."""
-    name, bar, stale = settings.venue.name, settings.universe.bar, settings.venue.stale_after_s
-    if name == "okx":
-        raise UserError(
-            "venue okx trades real money, which this version does not: use --venue okx-demo (OKX's demo account) or demo"
-        )
-    if exchange is None:
-        keys = Secrets.load()
-        return okx_venue(Address(None, keys.key, keys.secret, keys.passphrase, sandbox=True), bar, stale)
-    lockstep = settings.demo.speed == "max"
-    return okx_venue(Address.local(exchange.url, lockstep=lockstep), bar, stale)
+    bar, stale = settings.universe.bar, settings.venue.stale_after_s
+    if settings.venue.name == "okx":
+        return okx_venue(bar=bar)  # Refused by name: no real money yet.
+    lockstep = exchange is not None and settings.demo.speed == "max"
+    keys = Secrets.load() if exchange is None else Keys()
+    return okx_venue(
+        address=None if exchange is None else exchange.url,
+        key=keys.key,
+        secret=keys.secret,
+        passphrase=keys.passphrase,
+        sandbox=exchange is None,
+        lockstep=lockstep,
+        bar=bar,
+        stale_after=stale,
+    )
 
 
 @contextlib.asynccontextmanager
@@ -162,11 +167,14 @@ async def composed(
         pump = asyncio.create_task(engine.pump(), name="pump")
         try:
             await engine.start()
-            if bundle is not None and books.model != bundle.name:
-                loaded = Loaded(venue.market_ms(), "divergence", bundle.name, bundle.trained_until_ms)
+            if bundle is not None and books.model != bundle.path.stem:
+                meta = bundle.meta
+                loaded = Loaded(venue.market_ms(), "divergence", bundle.path.stem, meta.trained_until_ms)
                 await engine.journal.record(loaded)
             total = market.bars if market is not None else 0
-            name, base_rate = (bundle.name, bundle.base_rate) if bundle else ("none", 0.0)
+            name, base_rate = (
+                (bundle.path.stem, bundle.meta.metrics.get("base_rate") or 0.0) if bundle else ("none", 0.0)
+            )
             yield Run(engine, ledger, pump, total, name, base_rate)
             await engine.stop()
         finally:
@@ -194,10 +202,11 @@ def make_trader(
 ) -> Trader:
     """A trader of one strategy; a bundle whose features are not today's is refused here."""
     params = settings.strategy.divergence
-    features = PairFeatures(settings.universe.assets, params, settings.universe.bar_ms)
+    windows = FeatureParams(params.z_window, params.atr_period, params.correlation_window, params.min_bars)
+    features = PairFeatures(settings.universe.assets, windows, settings.universe.bar_ms)
     if not rule.needs_model:
         return Trader(rule, params, features, None, instruments, limits)
     if bundle is None:
         raise UserError(f"strategy {rule.name} needs a model: train one with `cockpit train divergence`")
-    check_features(bundle, features.names, features.features_hash)
-    return Trader(rule, params, features, Forest(bundle), instruments, limits)
+    check_features(bundle, features.names, features.hash)
+    return Trader(rule, params, features, bundle, instruments, limits)

@@ -19,7 +19,7 @@ import msgspec
 
 from core.domain.instrument import Instrument
 from core.domain.orders import Action, Intent
-from core.portfolio.books import LegProgress
+from core.portfolio.intents import LegProgress
 
 ATTEMPTS = 3
 """Attempts at a leg that adds exposure, before it counts as failed."""

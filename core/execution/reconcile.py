@@ -6,11 +6,12 @@ import msgspec
 
 from core.domain.account import Bill, BillKind
 from core.domain.instrument import Instrument
-from core.domain.orders import OrderState
+from core.domain.orders import Action, Fill, Intent, Leg, OrderState, Origin, base36
 from core.execution.journal import Journal
 from core.execution.orders import Orders
 from core.execution.protection import Guard
-from core.portfolio.events import AnyEvent, Billed, Repaired
+from core.portfolio.events import AnyEvent, Billed, Filled, Intended, Part, Repaired, Settled, Share
+from core.portfolio.pairbook import Claim
 from core.venues.port import Venue
 
 CASH_TOLERANCE = Decimal("1e-6")
@@ -71,7 +72,7 @@ class Reconciler:
         await self._journal.record_from(make)
         return len(bills)
 
-    def _shares(self, bill: Bill) -> tuple:
+    def _shares(self, bill: Bill) -> tuple[Share, ...]:
         return self._journal.books.share_funding(bill) if bill.kind is BillKind.FUNDING else ()
 
     async def adopt(self) -> list[str]:
@@ -82,13 +83,32 @@ class Reconciler:
         """
         adopted = []
         for trade_id, fill in list(self._orders.foreign.items()):
-            shares, rest = self._journal.books.split_exchange_fill(fill)
-            if shares and rest == 0:
-                await self._journal.record_from(lambda f=fill, s=shares: self._exchange_events(f, s))
-                del self._orders.foreign[trade_id]
-                cause = f"catastrophe order {fill.algo_id}" if fill.algo_id else "the exchange itself"
-                adopted.append(f"{fill.instrument}: {fill.size} contracts closed at {fill.price} by {cause}")
+            claims, rest = self._journal.books.split_exchange_fill(fill)
+            if not claims or rest:
+                continue
+            await self._journal.record(*self._exchange_events(fill, claims))
+            del self._orders.foreign[trade_id]
+            cause = f"catastrophe order {fill.algo_id}" if fill.algo_id else "the exchange itself"
+            adopted.append(f"{fill.instrument}: {fill.size} contracts closed at {fill.price} by {cause}")
         return adopted
+
+    def _exchange_events(self, fill: Fill, claims: tuple[Claim, ...]) -> list[AnyEvent]:
+        """The exchange's own intents, one a book, then the fill they explain, then their end."""
+        books = self._journal.books
+        intents = []
+        for number, claim in enumerate(claims, books.exchange_intents):
+            name = f"{books.prefix}X{base36(number)}"
+            legs = (Leg(fill.instrument, claim.size),)
+            reason = "catastrophe stop" if fill.algo_id else "liquidation or deleveraging"
+            intents.append(
+                Intent(name, fill.ts, claim.strategy, claim.pair, Action.CLOSE, Origin.EXCHANGE, legs, reason)
+            )
+        parts = tuple(Part(i.id, 0, claim.size, claim.fee) for i, claim in zip(intents, claims, strict=True))
+        return [
+            *(Intended(fill.ts, intent, barred=True) for intent in intents),
+            Filled(fill.ts, fill, parts),
+            *(Settled(fill.ts, intent.id, "done") for intent in intents),
+        ]
 
     async def _positions(self) -> list[str]:
         books = self._journal.books

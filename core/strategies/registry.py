@@ -17,7 +17,7 @@ Bounds = Callable[[View, int, DivergenceParams], tuple[float, float]]
 
 
 class Strategy(msgspec.Struct, frozen=True):
-    """A rule and what it needs: `warmup` closed bars before it may decide, a model or none.
+    """A rule, and whether it needs a model.
 
     `bounds` gives the stop and target of a pair that is opened by hand."""
 
@@ -25,17 +25,11 @@ class Strategy(msgspec.Struct, frozen=True):
     decide: Decide
     bounds: Bounds
     needs_model: bool
-    warmup: int
-
-
-WARMUP = 500
-"""Bars of history at the start: the longest window (168), the least aligned bars (200), and 300 for Wilder's
-recursion to forget its start (13/14 to the power of 300 is below 1e-9)."""
 
 
 OURS = (
-    Strategy("divergence", divergence.decide, divergence.bounds, True, WARMUP),
-    Strategy("zscore", partial(divergence.decide, name="zscore"), divergence.bounds, False, WARMUP),
+    Strategy("divergence", divergence.decide, divergence.bounds, True),
+    Strategy("zscore", partial(divergence.decide, name="zscore"), divergence.bounds, False),
 )
 
 
