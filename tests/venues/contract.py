@@ -140,7 +140,7 @@ async def a_limit_order_rests_until_it_is_cancelled(venue: Venue, instrument: st
     assert found is not None and found.state is OrderState.LIVE
     await venue.cancel(order)
     report = await ended(venue, order)
-    assert (report.state, report.filled) == (OrderState.CANCELLED, 0)
+    assert report.state is OrderState.CANCELLED and report.filled == 0
     assert order.client_id not in [report.client_id for report in await venue.open_orders()]
     with pytest.raises(Refused):
         await venue.cancel(order)
@@ -151,7 +151,7 @@ async def a_post_only_that_would_take_is_cancelled(venue: Venue, instrument: str
     order = order_of(venue, instrument, 1, OrderType.POST_ONLY, price)
     assert (await venue.place(order)).state is OrderState.LIVE
     report = await ended(venue, order)
-    assert (report.state, report.filled) == (OrderState.CANCELLED, 0)
+    assert report.state is OrderState.CANCELLED and report.filled == 0
 
 
 async def reduce_only_never_opens(venue: Venue, instrument: str, step: Step) -> None:

@@ -13,11 +13,12 @@ from ccxt.pro.okx import okx
 from conftest import SWAPS, Connect
 from contract import ended, order_of, until
 
+from core.clock import wall_ms
 from core.domain.errors import UserError
 from core.domain.orders import Fill, OrderState, OrderType, Protection
 from core.venues.okx import rest
 from core.venues.okx.factory import okx_venue
-from core.venues.okx.transport import Credentials, OkxTransport
+from core.venues.okx.transport import Credentials, OkxTransport, Rejection
 from core.venues.okx.venue import OkxVenue
 from core.venues.okx_local import LocalExchange
 from core.venues.okx_local import rest as door
@@ -25,7 +26,11 @@ from core.venues.okx_local.faults import Fault
 from core.venues.port import Refused, StreamStatus, Unknown, Unreachable
 
 BTC = SWAPS[0]
-KEYS = {"key": "the-key-itself", "secret": "the-secret-itself", "passphrase": "the-passphrase-itself"}
+KEYS: dict[str, Any] = {
+    "key": "the-key-itself",
+    "secret": "the-secret-itself",
+    "passphrase": "the-passphrase-itself",
+}
 
 
 def fault(exchange: LocalExchange, do: str, match: str = "trade/order", **options: Any) -> None:
@@ -121,7 +126,7 @@ async def test_lost_replies_to_other_changes_are_unknown_too(venue: OkxVenue, ex
     with pytest.raises(Unknown):
         await venue.protect(wanted)
     (standing,) = await venue.protections()
-    assert (standing.client_id, standing.size, standing.trigger) == ("stop7", -1, 100)
+    assert standing == Protection("stop7", BTC, Decimal(-1), Decimal(100), standing.venue_id)
 
 
 async def test_what_only_reads_is_unreachable(venue: OkxVenue, exchange: LocalExchange) -> None:
@@ -160,7 +165,7 @@ async def test_a_clock_that_drifts_is_mended_and_the_request_sent_again(venue: O
 async def test_a_clock_that_is_off_is_told_in_one_line_and_does_no_harm(
     exchange: LocalExchange, connect: Connect, monkeypatch: pytest.MonkeyPatch, shift: int, side: str
 ) -> None:
-    right, ours = rest.wall_ms, OkxTransport.milliseconds
+    right, ours = wall_ms, OkxTransport.milliseconds
     monkeypatch.setattr(rest, "wall_ms", lambda: right() + shift)
     monkeypatch.setattr(OkxTransport, "milliseconds", staticmethod(lambda: ours() + shift))
     monkeypatch.setattr(okx, "seconds", staticmethod(lambda: (ours() + shift) // 1000))
@@ -193,7 +198,11 @@ async def test_a_venue_that_is_down_is_one_clear_line_at_once() -> None:
 @pytest.fixture
 async def deaf() -> AsyncIterator[str]:
     """A server that accepts and never answers."""
-    server = await asyncio.start_server(lambda reader, writer: reader.read(), "127.0.0.1", 0)
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     server.close()
 
@@ -278,7 +287,7 @@ async def test_what_an_exchange_echoes_is_hidden(exchange: LocalExchange, connec
         connection.event("error", code="60012", msg=echo)
     lost = await until(venue, StreamStatus, lambda status: status.key == "account")
     assert lost.detail == "refused with code 60012"
-    refusal = venue._refusal("users", rest.Rejection("60012", echo), Unreachable)
+    refusal = venue._refusal("users", Rejection("60012", echo), Unreachable)
     assert not any(word in str(refusal) for word in (keys.key, keys.passphrase, keys.secret))
 
 

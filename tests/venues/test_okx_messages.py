@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from core.domain.account import BillKind
-from core.domain.market import Candle, Ticker
+from core.domain.account import Balance, BillKind, Position
+from core.domain.market import Candle, Funding, Ticker
 from core.domain.orders import Fill, Order, OrderReport, OrderState, OrderType, Protection
 from core.venues.okx import messages
 
@@ -33,7 +33,7 @@ def test_an_instrument_is_named_by_its_id_and_sized_in_contracts() -> None:
     found = messages.instrument(INSTRUMENT)
     assert (found.asset, found.quote, found.settle) == ("BTC", "USDT", "USDT")
     assert (found.contract, found.lot, found.tick) == (Decimal("0.01"), Decimal("0.01"), Decimal("0.1"))
-    assert (found.max_market_size, found.max_leverage) == (12000, 100)
+    assert found.max_market_size == 12000 and found.max_leverage == 100
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_long_bars_are_cut_in_utc(bar: str, okx: str) -> None:
 def test_funding_due_lasts_until_the_next_time() -> None:
     row = {"instId": SWAP, "fundingRate": "0.0001", "fundingTime": "14400000", "nextFundingTime": "28800000"}
     (due,) = messages.push_events(push("funding-rate", row, instId=SWAP), 0.0)
-    assert due == messages.Funding(SWAP, 14_400_000, 0.0001, 14_400_000)
+    assert due == Funding(SWAP, 14_400_000, 0.0001, 14_400_000)
     assert due.rate_8h == pytest.approx(0.0002)
 
 
@@ -104,7 +104,7 @@ def test_an_order_without_a_fill_tells_its_state_alone() -> None:
            "cancelSource": "31", "cancelSourceReason": "post only would cross"}  # fmt: skip
     (report,) = messages.push_events(push("orders", row, instType="SWAP"), 0.0)
     assert isinstance(report, OrderReport)
-    assert (report.state, report.filled, report.average) == (OrderState.CANCELLED, 0, None)
+    assert report.state is OrderState.CANCELLED and report.filled == 0 and report.average is None
     assert (report.code, report.message) == ("31", "post only would cross")
 
 
@@ -135,13 +135,13 @@ def test_the_account_in_its_currency() -> None:
         {"ccy": "USDT", "eq": "105", "cashBal": "100", "availEq": "80"},
     ]}  # fmt: skip
     found = messages.balance(row)
-    assert (found.cash, found.equity, found.free, found.ts) == (100, 105, 80, 9)
+    assert found == Balance("USDT", Decimal(100), Decimal(105), Decimal(80), 9)
     assert messages.balance({"uTime": "9", "details": []}).cash == 0
 
 
 def test_a_flat_position_has_no_average() -> None:
     found = messages.position({"instId": SWAP, "posSide": "net", "pos": "0", "avgPx": "", "uTime": "3"})
-    assert (found.size, found.average, found.ts) == (0, 0, 3)
+    assert found == Position(SWAP, Decimal(0), Decimal(0), 3)
 
 
 @pytest.mark.parametrize(

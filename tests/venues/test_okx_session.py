@@ -45,7 +45,15 @@ async def drain(mailbox: Mailbox) -> list[VenueEvent]:
 async def test_only_the_latest_quotes_wait_and_nothing_else_is_dropped() -> None:
     mailbox = Mailbox()
     first = candle(1)
-    arriving = [ticker("A", 1), Mark("A", 1, Decimal(1)), first, ticker("B", 2), ticker("A", 3), fill(1), fill(1)]
+    arriving: list[VenueEvent] = [
+        ticker("A", 1),
+        Mark("A", 1, Decimal(1)),
+        first,
+        ticker("B", 2),
+        ticker("A", 3),
+        fill(1),
+        fill(1),
+    ]
     for event in arriving:
         mailbox.put(event)
     assert await drain(mailbox) == [
