@@ -36,7 +36,7 @@ from core.portfolio.pairbook import Claim, PairBook, share_funding, split_fill
 __all__ = ["Books", "Claim", "IntentState", "InvariantError", "LegProgress", "OrderRecord"]
 
 OVERLAP_MS = 86_400_000
-"""How far back before the last fill one may still be missing: sockets break, and instruments have no common order."""
+"""How far before the last fill one may still be missing: sockets break, and instruments share no order."""
 
 Key = tuple[str, str]
 """(strategy, pair): what names a book."""
