@@ -81,7 +81,7 @@ def synthetic_panel(
     ts = start_ms + np.arange(bars, dtype=np.int64) * bar_ms
     period = max(EIGHT_HOURS_MS, bar_ms)
     premium = 1e-4 + 0.008 * temporary + 6e-5 * next(streams).standard_normal(shape)
-    rate: Floats = np.round(np.clip(premium * period / EIGHT_HOURS_MS, -0.0075, 0.0075), 8)
+    rate = np.asarray(np.clip(premium * period / EIGHT_HOURS_MS, -0.0075, 0.0075), np.float64).round(8)
     rate[ts % period >= bar_ms] = np.nan
     grids = (opens, high, low, close, volume)
     return Panel.of(ts, assets, grids, bar_ms, rate, np.full(shape, period, np.int64))
