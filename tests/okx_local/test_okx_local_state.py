@@ -22,6 +22,8 @@ from core.venues.okx_local.market import Market
 from core.venues.okx_local.store import Row, Store
 
 START, TICKS = 200, 6
+SHALLOW = Rules(depth_share=2e-6)
+"""Books so thin that most orders fill in parts."""
 KINDS = ("order", "fill", "bill", "trigger")
 
 
@@ -29,7 +31,7 @@ def opened(panel: Panel, folder: Path, bar: int = START, tick: int = 0) -> Excha
     market = Market(panel, start=START, bars=0, ticks=TICKS, seed=7)
     market.seek(bar, tick)
     store = Store(folder / "account.sqlite")
-    return Exchange(market, store, Keys(), Decimal(20_000), Rules(), lambda: None)
+    return Exchange(market, store, Keys(), Decimal(20_000), SHALLOW, lambda: None)
 
 
 def obey(exchange: Exchange, wish: tuple[str, int, int]) -> None:
@@ -163,3 +165,21 @@ def test_the_same_seed_walks_the_same_path_and_another_does_not(panel: Panel) ->
         return [market.prices() for _ in range(30) if market.step() is not None]
 
     assert path(1) == path(1) != path(2)
+
+
+def test_the_forming_candle_knows_what_has_happened_and_no_more(panel: Panel) -> None:
+    market = Market(panel, start=START, bars=0, ticks=TICKS, seed=7)
+    seen: list[float] = []
+    while market.bar == START:
+        price = float(market.prices()[0][1])
+        seen.append(price)
+        row = market.candle(0, START)
+        assert row is not None
+        assert row[1:5] == pytest.approx((seen[0], max(seen), min(seen), price), rel=1e-5)
+        assert row[5] == pytest.approx(panel.volume[START, 0] * market.tick / TICKS)
+        market.step()
+    assert market.candle(0, START) == (panel.ts[START], *(g[START, 0] for g in _grids(panel)))
+
+
+def _grids(panel: Panel) -> tuple[Any, ...]:
+    return panel.open, panel.high, panel.low, panel.close, panel.volume
