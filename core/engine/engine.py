@@ -60,7 +60,6 @@ class Engine:
         self.views: dict[str, View] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.step_ms = 0.0
-        self.steps = 0
         self.trading = asyncio.Event()
         self.deciding = asyncio.Lock()
         """Held from reading the books to writing the intents: two wishes never see the same books."""
@@ -81,7 +80,8 @@ class Engine:
         self.names = Names(books.prefix, books.intents_made)
         self.narrator.follow(self.journal)
         await self.reconcile()
-        self.executor.resume()
+        # Under lockstep the market has waited: an entry's bar is not past.
+        self.executor.resume(fresh=self.venue.capabilities.lockstep)
         await self._warm()
         self.trading.set()
 
@@ -163,11 +163,10 @@ class Engine:
             await self.trading.wait()
             await self.reconcile()
 
-    async def trade(self, bars: int) -> None:
-        """Step through closed bars: `bars` of them, or for ever when 0."""
-        while bars == 0 or self.steps < bars:
+    async def trade(self, until_ms: int | None) -> None:
+        """Step through closed bars, up to the one that opens at `until_ms`; None: for ever."""
+        while until_ms is None or self.journal.books.last_step < until_ms:
             await self._step(await self.feed.next_bar())
-            self.steps += 1
 
     async def reconcile(self) -> Verdict:
         """Ask the exchange whether it tells the same, and mend what can be mended."""
@@ -248,6 +247,11 @@ class Engine:
         self.feed.fund(rate)
 
     # -- what others ask --------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """Bars stepped through since the ledger was opened; its first entry is where trading began."""
+        return max(len(self.journal.books.curve) - 1, 0)
 
     def standing(self, bar: Bar) -> Standing:
         """The account by the ledger, at the bar's closes: deterministic, and the same in backtest."""

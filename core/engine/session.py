@@ -90,7 +90,7 @@ class Session:
             if not self.resume:
                 self._archive()
             self._enter("preparing", "the market")
-            market = await supervisor.prepare_market(self.settings, self._progress)
+            market = await supervisor.prepare_market(self.settings, self.resume, self._progress)
             for note in market.notes:
                 self.narrator.say(market.first_ms, "engine", "warn", note)
             if any(strategy(name).needs_model for name in self.settings.engine.strategies):
@@ -115,7 +115,7 @@ class Session:
         self._base = self._status()
         self._enter("trading", "")
         tasks = [
-            asyncio.create_task(engine.trade(run.bars), name="trade"),
+            asyncio.create_task(engine.trade(run.market.last_traded_ms if run.market else None), name="trade"),
             asyncio.create_task(engine.watch(), name="watch"),
             asyncio.create_task(self.stopping.wait(), name="stop"),
         ]
@@ -194,7 +194,7 @@ class Session:
             base_rate=run.base_rate if run else 0.0,
             bar_ms=self.settings.universe.bar_ms,
             bars=0,
-            bars_total=run.bars if run else 0,
+            bars_total=run.market.bars if run and run.market else 0,
             market_ms=0,
             wall_ms=wall_ms(),
             latency_ms=0.0,

@@ -175,7 +175,8 @@ def _equity(engine: Engine) -> Equity:
     assert bar is not None
     marks = {name: Decimal(repr(engine.market.price(name))) for name in engine.instruments}
     equity = books.equity(marks)
-    gross = sum((abs(spec.notional(books.net(name), marks[name])) for name, spec in engine.instruments.items()), Decimal(0))
+    values = (abs(spec.notional(books.net(name), marks[name])) for name, spec in engine.instruments.items())
+    gross = sum(values, Decimal(0))
     curve = books.curve[-CURVE:]
     midnight = engine.venue.market_ms() // DAY_MS * DAY_MS
     before = [value for ts, value in curve if ts <= midnight]

@@ -30,15 +30,26 @@ from core.venues.port import Venue
 
 
 class Market(msgspec.Struct, frozen=True):
-    """The demo's market as prepared: its file, how many bars it has, where trading starts, how many bars."""
+    """The demo's market as prepared: its file, the open time of its first bar, the bar where trading starts,
+    and how many bars are traded. Kept beside the exchange's account, so that a resumed session finds it."""
 
-    panel: Path
-    length: int
+    panel: str
     first_ms: int
+    bar_ms: int
     start: int
     bars: int
     digest: str
     notes: tuple[str, ...]
+
+    @property
+    def first_traded_ms(self) -> int:
+        """Open time of the first bar that is streamed."""
+        return self.first_ms + self.start * self.bar_ms
+
+    @property
+    def last_traded_ms(self) -> int:
+        """Open time of the last one."""
+        return self.first_ms + (self.start + self.bars - 1) * self.bar_ms
 
 
 class Run(msgspec.Struct):
@@ -47,13 +58,18 @@ class Run(msgspec.Struct):
     engine: Engine
     ledger: Ledger
     pump: asyncio.Task[None]
-    bars: int
+    market: Market | None
     model: str
     base_rate: float
 
 
-async def prepare_market(settings: Settings, progress: Progress) -> Market:
-    """Write the demo's panel (real candles or the seeded synthetic market) and say where trading starts."""
+async def prepare_market(settings: Settings, resume: bool, progress: Progress) -> Market:
+    """Write the demo's panel (real candles or the seeded synthetic market) and say where trading starts.
+
+    A resumed session goes on in the market it began in."""
+    kept = settings.paths.exchange / "market.json"
+    if resume and kept.exists():
+        return msgspec.json.decode(kept.read_bytes(), type=Market)
     demo, universe = settings.demo, settings.universe
     progress(0.0, f"reading {demo.replay}" if demo.replay else f"making the synthetic market, seed {demo.seed}")
     target = settings.paths.exchange / "market.npz"
@@ -64,7 +80,9 @@ async def prepare_market(settings: Settings, progress: Progress) -> Market:
         if value:
             arguments += [name, value]
     said = await run_job("core.engine.prepare", arguments, progress)
-    return market_of(settings, target, said)
+    market = market_of(settings, target, said)
+    kept.write_bytes(msgspec.json.encode(market))
+    return market
 
 
 def market_of(settings: Settings, panel: Path, said: dict[str, Any]) -> Market:
@@ -73,7 +91,8 @@ def market_of(settings: Settings, panel: Path, said: dict[str, Any]) -> Market:
     if length < start + 2:
         raise UserError(f"the market has {length} bars, but {start} are history: fewer --train-bars, or more data")
     bars = min(settings.demo.bars or length, length - start)
-    return Market(panel, length, said["first"], start, bars, said["hash"], tuple(said["notes"]))
+    notes = tuple(said["notes"])
+    return Market(str(panel), said["first"], settings.universe.bar_ms, start, bars, said["hash"], notes)
 
 
 async def train(settings: Settings, market: Market, progress: Progress) -> Path:
@@ -83,7 +102,7 @@ async def train(settings: Settings, market: Market, progress: Progress) -> Path:
     found = sorted(folder.glob("*.safetensors"))
     if found:
         return found[-1]
-    arguments = ["train", "divergence", "--panel", str(market.panel), "--train-bars", str(market.start)]
+    arguments = ["train", "divergence", "--panel", market.panel, "--train-bars", str(market.start)]
     arguments += ["--seed", str(settings.demo.seed), "--out", str(folder), "--json"]
     if settings.file is not None:
         arguments += ["--config", str(settings.file)]
@@ -110,7 +129,7 @@ async def start_exchange(settings: Settings, market: Market, resume: bool) -> Ex
             return running
         await running.stop()
     options = {
-        "panel": str(market.panel),
+        "panel": market.panel,
         "speed": str(settings.demo.speed),
         "start": str(market.start),
         "bars": str(market.bars),
@@ -157,8 +176,7 @@ async def composed(
         limits = await prepare_account(settings, venue, names)
         bundle = None if bundle_path is None else load(bundle_path)
         if bundle is not None and market is not None:
-            bar_ms = settings.universe.bar_ms
-            refuse_if_seen(bundle, market.first_ms + market.start * bar_ms)
+            refuse_if_seen(bundle, market.first_traded_ms)
         traders = [
             make_trader(settings, strategy(name), bundle, instruments, limits)
             for name in settings.engine.strategies
@@ -171,11 +189,10 @@ async def composed(
                 meta = bundle.meta
                 loaded = Loaded(venue.market_ms(), "divergence", bundle.path.stem, meta.trained_until_ms)
                 await engine.journal.record(loaded)
-            total = market.bars if market is not None else 0
             name, base_rate = (
                 (bundle.path.stem, bundle.meta.metrics.get("base_rate") or 0.0) if bundle else ("none", 0.0)
             )
-            yield Run(engine, ledger, pump, total, name, base_rate)
+            yield Run(engine, ledger, pump, market, name, base_rate)
             await engine.stop()
         finally:
             pump.cancel()

@@ -40,11 +40,12 @@ class Executor:
         self._tasks[intent.id] = task
         task.add_done_callback(lambda done: self._done(intent.id, done))
 
-    def resume(self) -> int:
-        """Start every intent that the ledger left unsettled; how many there were."""
+    def resume(self, fresh: bool) -> int:
+        """Start every intent that the ledger left unsettled; how many there were. `fresh`: the market has not
+        moved since, so that entries which have not traded yet may still be made."""
         unsettled = self._journal.books.unsettled()
         for intent in unsettled:
-            self.start(intent, fresh=False)
+            self.start(intent, fresh)
         return len(unsettled)
 
     @property
