@@ -183,3 +183,23 @@ def test_the_forming_candle_knows_what_has_happened_and_no_more(panel: Panel) ->
 
 def _grids(panel: Panel) -> tuple[Any, ...]:
     return panel.open, panel.high, panel.low, panel.close, panel.volume
+
+
+def test_an_order_half_filled_before_a_restart_is_told_whole_after_it(panel: Panel, tmp_path: Path) -> None:
+    exchange = opened(panel, tmp_path)
+    spec = exchange.market.instruments[0]
+    mark = exchange.matching.mark(spec.id)
+    assert mark is not None
+    exchange.obey([Place("half", spec.id, Decimal(3), OrderType.LIMIT, spec.round_price(mark * Decimal("1.001")))])
+    (half,) = exchange.matching.orders()
+    assert 0 < half.report.filled < 3
+    exchange.commit()
+    exchange.store.close()
+    exchange = opened(panel, tmp_path)
+    while exchange.matching.orders():
+        exchange.advance(loud=False)
+    exchange.commit()
+    (order,) = exchange.store.find("order", client_id="half")
+    fills = exchange.store.find("fill", instrument=spec.id)
+    assert (order["state"], order["accFillSz"]) == ("filled", "3")
+    assert sum((_number(fill, "fee") for fill in fills), Decimal(0)) == _number(order, "fee")
