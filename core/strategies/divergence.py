@@ -4,6 +4,7 @@
 backtest as in the demo and live. All conditions are judged on the bar that has just closed.
 """
 
+import math
 from enum import IntEnum
 
 import numpy as np
@@ -101,7 +102,9 @@ def _exit(view: View, holdings: Holdings, book: Book, z: Floats, params: Diverge
         return Exit(book.pair, f"stop at {share:+.2%}", barred=True)
     if share >= book.target:
         return Exit(book.pair, f"target at {share:+.2%}")
-    if view.usable[row] and age >= params.min_hold_bars and z[row] * book.side >= -params.z_exit:
+    # Against the sign at entry, not against the side: a pair opened by hand may bet the other way.
+    crossed = z[row] * math.copysign(1.0, book.z) <= params.z_exit
+    if view.usable[row] and age >= params.min_hold_bars and crossed:
         return Exit(book.pair, f"z crossed to {z[row]:+.2f}")
     if age >= params.horizon_bars:
         return Exit(book.pair, f"time stop after {age} bars")
