@@ -158,7 +158,8 @@ class Engine:
         while True:
             pause = None if self.venue.capabilities.lockstep else RECONCILE_S
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
             self._wake.clear()
             await self.trading.wait()
             await self.reconcile()

@@ -1,6 +1,7 @@
 """Heavy work in processes of its own: started, listened to, and never left behind."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -77,13 +78,16 @@ class ExchangeProcess:
 
     @classmethod
     def running(cls, home: Path) -> "ExchangeProcess | None":
-        """The one at work in `home`, if there is one."""
+        """The one at work in `home`, if there is one: it holds the lock of its folder while it lives."""
         try:
             said = json.loads((home / "exchange.json").read_text())
-            os.kill(said["pid"], 0)
+            with (home / "exchange.lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return None  # Nobody held it: what the file says is left over from one that was killed.
+        except BlockingIOError:
+            return cls(home, said["port"], said["pid"])
         except (OSError, ValueError, KeyError):
             return None
-        return cls(home, said["port"], said["pid"])
 
     @classmethod
     async def start(cls, home: Path, options: Mapping[str, str], resume: bool) -> "ExchangeProcess":

@@ -97,7 +97,8 @@ class Executor:
     async def _wait(self, intent: Intent, news: asyncio.Event) -> None:
         """Until the exchange says something about this intent; if it stays silent, ask it."""
         try:
-            await asyncio.wait_for(news.wait(), PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                await news.wait()
         except TimeoutError:
             books = self._journal.books
             for order in books.open_orders(intent.id):
