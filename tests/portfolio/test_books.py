@@ -1,0 +1,512 @@
+"""What the books say after what has happened: each test is a sentence of their specification."""
+
+from decimal import Decimal
+
+import pytest
+from stories import OPENED, SWAPS
+
+from core.domain.account import Bill, BillKind, Closed
+from core.domain.orders import (
+    Action,
+    Fill,
+    Intent,
+    Leg,
+    Order,
+    OrderReport,
+    OrderState,
+    OrderType,
+    Origin,
+    Protection,
+    client_id,
+)
+from core.portfolio.books import Books, Claim, InvariantError
+from core.portfolio.events import (
+    AnyEvent,
+    Billed,
+    Decided,
+    Filled,
+    Intended,
+    Loaded,
+    Part,
+    Planned,
+    Protected,
+    Reported,
+    Settled,
+    Share,
+    Stepped,
+    Switched,
+)
+
+D = Decimal
+BTC, ETH, SOL = SWAPS  # one contract: 0.01, 0.1, 1 units
+
+
+class Life:
+    """Books, with short ways to say what happens to them."""
+
+    def __init__(self) -> None:
+        self.books = Books(SWAPS)
+        self.trades = 0
+        self.tell(OPENED)
+
+    def tell(self, *events: AnyEvent) -> None:
+        for event in events:
+            self.books.apply(event)
+
+    def want(
+        self,
+        name: str,
+        *legs: tuple[str, str],
+        action: Action = Action.OPEN,
+        pair: str = "BTC/ETH",
+        strategy: str = "divergence",
+        barred: bool = False,
+        reason: str = "z +2.1",
+        origin: Origin = Origin.STRATEGY,
+    ) -> Intent:
+        made = tuple(Leg(instrument, D(size)) for instrument, size in legs)
+        intent = Intent(name, 1000, strategy, pair, action, origin, made, reason, side=1, stop=0.06, target=0.05)
+        self.tell(Intended(1000, intent, barred))
+        return intent
+
+    def plan(self, intent: str, leg: int, size: str) -> str:
+        attempt = self.books.progress(intent)[leg].attempts
+        instrument = self.books.intents[intent].intent.legs[leg].instrument
+        name = client_id(intent, leg, attempt)
+        order = Order(name, intent, leg, attempt, instrument, D(size), OrderType.MARKET, 9999)
+        self.tell(Planned(1001, order))
+        return name
+
+    def report(self, order: str, state: OrderState, filled: str = "0", code: str = "") -> None:
+        instrument = self.books.orders[order].order.instrument
+        self.tell(Reported(1002, OrderReport(order, "v" + order, instrument, state, D(filled), None, 1002, code)))
+
+    def make_fill(self, order: str, size: str, price: str = "100", fee: str = "0", ts: int = 1003) -> Fill:
+        self.trades += 1
+        instrument = self.books.orders[order].order.instrument
+        return Fill(f"t{self.trades}", "v" + order, order, instrument, D(size), D(price), D(fee), "USDT", ts)
+
+    def fill(self, order: str, size: str, price: str = "100", fee: str = "0", ts: int = 1003) -> None:
+        fill = self.make_fill(order, size, price, fee, ts)
+        parts = self.books.allocate(fill)
+        assert parts is not None
+        self.tell(Filled(ts, fill, parts))
+
+    def trade(self, name: str, *legs: tuple[str, str], price: str = "100", fee: str = "0", **what: object) -> None:
+        """An intent, from the wish to its settlement."""
+        self.want(name, *legs, **what)  # type: ignore[arg-type]
+        for leg, (_, size) in enumerate(legs):
+            if D(size):
+                self.fill(self.plan(name, leg, size), size, price, fee)
+        self.tell(Settled(1004, name, "done"))
+
+
+@pytest.fixture
+def life() -> Life:
+    return Life()
+
+
+# -- orders and progress ------------------------------------------------------------------------------
+
+
+def test_a_fill_may_come_before_the_report(life: Life) -> None:
+    life.want("i", (BTC, "3"), (ETH, "-1"))
+    order = life.plan("i", 0, "3")
+    life.fill(order, "2")
+    record = life.books.orders[order]
+    assert (record.state, record.filled, record.venue_id) == (OrderState.PLANNED, D(2), "v" + order)
+    life.report(order, OrderState.LIVE, "1")
+    assert (record.state, record.filled) == (OrderState.LIVE, D(2))
+    assert life.books.progress("i")[0].filled == D(2)
+
+
+def test_an_order_stays_open_until_its_fills_sum_to_what_was_reported(life: Life) -> None:
+    life.want("i", (BTC, "3"), (ETH, "-1"))
+    order = life.plan("i", 0, "3")
+    life.report(order, OrderState.CANCELLED, "2")
+    assert life.books.progress("i")[0].open
+    life.fill(order, "1")
+    assert life.books.progress("i")[0].open
+    assert [o.client_id for o in life.books.open_orders("i")] == [order]
+    life.fill(order, "1")
+    leg = life.books.progress("i")[0]
+    assert (leg.open, leg.filled, leg.wanted, leg.attempts) == (False, D(2), D(3), 1)
+    assert life.books.open_orders("i") == []
+
+
+def test_filled_without_an_amount_means_all_of_it(life: Life) -> None:
+    life.want("i", (BTC, "3"), (ETH, "-1"))
+    order = life.plan("i", 0, "3")
+    life.report(order, OrderState.FILLED)
+    assert life.books.orders[order].filled == D(3)
+    assert life.books.progress("i")[0].open
+
+
+def test_fills_of_the_whole_size_end_an_order_whose_report_is_lost(life: Life) -> None:
+    life.want("i", (BTC, "3"), (ETH, "-1"))
+    order = life.plan("i", 0, "3")
+    life.fill(order, "1", "100")
+    life.fill(order, "2", "103")
+    record = life.books.orders[order]
+    assert (record.state, record.open, record.average) == (OrderState.FILLED, False, D(102))
+
+
+def test_a_late_report_does_not_open_a_closed_order_again(life: Life) -> None:
+    life.want("i", (BTC, "3"), (ETH, "-1"))
+    order = life.plan("i", 0, "3")
+    life.report(order, OrderState.CANCELLED, "0", code="51000")
+    life.report(order, OrderState.LIVE, "0")
+    life.report(order, OrderState.FILLED, "0.00")
+    assert life.books.orders[order].state is OrderState.CANCELLED
+    assert life.books.orders[order].code == "51000"
+
+
+def test_an_order_thought_absent_whose_fill_arrives_is_counted(life: Life) -> None:
+    life.want("i", (BTC, "3"), (ETH, "-1"))
+    order = life.plan("i", 0, "3")
+    life.report(order, OrderState.ABSENT)
+    assert not life.books.progress("i")[0].open
+    life.fill(order, "3")
+    assert life.books.progress("i")[0].filled == D(3)
+    assert life.books.net(BTC) == D(3)
+
+
+def test_progress_counts_attempts_and_keeps_the_last_word(life: Life) -> None:
+    life.want("i", (BTC, "3"), (ETH, "-1"))
+    assert [(leg.attempts, leg.last) for leg in life.books.progress("i")] == [(0, None), (0, None)]
+    first = life.plan("i", 0, "3")
+    assert life.books.progress("i")[0].open
+    life.report(first, OrderState.REJECTED, code="51008")
+    second = life.plan("i", 0, "3")
+    leg = life.books.progress("i")[0]
+    assert (leg.attempts, leg.open) == (2, True)
+    assert leg.last is not None and leg.last.code == "51008"
+    assert (first, second) == ("iL0A0", "iL0A1")
+
+
+def test_a_fill_is_known_by_venue_id_where_the_client_id_is_missing(life: Life) -> None:
+    life.want("i", (BTC, "3"), (ETH, "-1"))
+    order = life.plan("i", 0, "3")
+    life.report(order, OrderState.LIVE)
+    nameless = Fill("t9", "v" + order, "", BTC, D(1), D(100), D("-0.1"), "USDT", 5)
+    assert life.books.allocate(nameless) == (Part("i", 0, D(1), D("-0.1")),)
+    stranger = Fill("t10", "v?", "", BTC, D(1), D(100), D("-0.1"), "USDT", 5)
+    assert life.books.allocate(stranger) is None
+
+
+def test_missing_fills_are_asked_for_from_before_the_oldest_open_order_but_not_from_before_the_ledger() -> None:
+    life = Life()
+    assert life.books.last_fill_ms == OPENED.ts
+    life.want("i", (BTC, "3"), (ETH, "-1"))
+    open_order, other = life.plan("i", 0, "3"), life.plan("i", 1, "-1")
+    life.fill(other, "-1", ts=10**9)
+    assert life.books.last_fill_ms == 1001  # when the open order was written
+    life.report(open_order, OrderState.CANCELLED)
+    assert life.books.last_fill_ms == 10**9 - 86_400_000
+    assert life.books.has_trade("t1") and not life.books.has_trade("t2")
+
+
+# -- books ------------------------------------------------------------------------------------------
+
+
+def test_a_book_tells_its_legs_entry_and_costs(life: Life) -> None:
+    life.trade("i", (BTC, "3"), (ETH, "-2"), price="1000", fee="-0.5")
+    book = life.books.book("divergence", "BTC/ETH")
+    assert book is not None
+    assert [(leg.asset, leg.size, leg.average) for leg in book.legs] == [
+        ("BTC", D(3), D(1000)),
+        ("ETH", D(-2), D(1000)),
+    ]
+    assert book.gross == D("30") + D("200")  # contracts x units x price, both legs
+    assert (book.fees, book.realized, book.funding) == (D("-1.0"), D(0), D(0))
+    assert (book.side, book.opened, book.stop, book.target, book.intent) == (1, 1000, 0.06, 0.05, "i")
+    assert life.books.open_books() == [book]
+    assert life.books.book("zscore", "BTC/ETH") is None
+
+
+def test_closing_realises_ends_the_round_trip_and_remembers_why(life: Life) -> None:
+    life.trade("i", (BTC, "3"), (ETH, "-2"), price="1000")
+    life.trade("j", (BTC, "-3"), (ETH, "2"), price="1100", action=Action.CLOSE, reason="z crossed to -0.1")
+    assert life.books.open_books() == []
+    assert life.books.realized == D("3") - D("20")  # 3 x 0.01 x 100 gained, 2 x 0.1 x 100 lost
+    assert life.books.round_trips == 1
+    closed = life.books.holdings("divergence", D(0)).closed
+    assert closed == {"BTC/ETH": Closed("BTC/ETH", 1000, 1, "z crossed to -0.1", False)}
+
+
+def test_a_part_close_keeps_the_entry_gross_and_settles_its_profit(life: Life) -> None:
+    life.trade("i", (BTC, "4"), (ETH, "-2"), price="1000")
+    life.trade("j", (BTC, "-1"), (ETH, "0"), price="1100", action=Action.CLOSE)
+    book = life.books.book("divergence", "BTC/ETH")
+    assert book is not None
+    assert (book.gross, book.realized) == (D(240), D(1))
+    assert book.legs[0].size == D(3)
+
+
+def test_a_failed_entry_counts_what_is_left_of_it(life: Life) -> None:
+    """The second leg got half: half of the first is taken back, and does not count in the gross."""
+    life.want("i", (BTC, "10"), (ETH, "-2"))
+    life.fill(life.plan("i", 0, "10"), "10", "1000")
+    life.fill(life.plan("i", 1, "-2"), "-1", "1000")
+    life.fill(life.plan("i", 0, "-5"), "-5", "990")
+    life.tell(Settled(1005, "i", "done"))
+    book = life.books.book("divergence", "BTC/ETH")
+    assert book is not None
+    assert book.gross == D(50) + D(100)
+    assert book.realized == D("-0.5")
+    assert life.books.progress("i")[0].filled == D(5)
+
+
+def test_an_unwound_entry_is_a_round_trip_too(life: Life) -> None:
+    life.want("i", (BTC, "10"), (ETH, "-2"))
+    life.fill(life.plan("i", 0, "10"), "10")
+    life.fill(life.plan("i", 0, "-10"), "-10")
+    assert life.books.round_trips == 0  # it is still at work
+    assert life.books.holdings("divergence", D(0)).working == {"BTC/ETH": Action.OPEN}
+    life.tell(Settled(1005, "i", "unwound", "51008 no margin"))
+    assert life.books.round_trips == 1
+    holdings = life.books.holdings("divergence", D(7))
+    assert holdings.closed["BTC/ETH"].reason == "unwound: 51008 no margin"
+    assert (holdings.working, holdings.books, holdings.free) == ({}, (), D(7))
+
+
+def test_an_aborted_entry_leaves_no_trace(life: Life) -> None:
+    life.want("i", (BTC, "10"), (ETH, "-2"))
+    assert [intent.id for intent in life.books.unsettled()] == ["i"]
+    life.tell(Settled(1005, "i", "aborted"))
+    assert life.books.unsettled() == []
+    assert (life.books.round_trips, life.books.holdings("divergence", D(0)).closed) == (0, {})
+    assert life.books.intents["i"].outcome == "aborted"
+
+
+def test_a_stopped_pair_is_barred_until_released(life: Life) -> None:
+    life.trade("i", (BTC, "3"), (ETH, "-2"))
+    life.trade("j", (BTC, "-3"), (ETH, "2"), action=Action.CLOSE, barred=True, reason="stop at -6.1%")
+    assert life.books.holdings("divergence", D(0)).closed["BTC/ETH"].barred
+    assert life.books.holdings("zscore", D(0)).closed == {}
+    life.tell(Decided(2000, 1990, "zscore", (), (), ("BTC/ETH",), ""))
+    assert life.books.holdings("divergence", D(0)).closed["BTC/ETH"].barred  # not its own word
+    life.tell(Decided(2000, 1990, "divergence", (), (), ("BTC/ETH",), ""))
+    assert not life.books.holdings("divergence", D(0)).closed["BTC/ETH"].barred
+
+
+def test_the_next_round_trip_begins_without_the_bar_of_the_last(life: Life) -> None:
+    life.trade("i", (BTC, "3"), (ETH, "-2"))
+    life.trade("j", (BTC, "-3"), (ETH, "2"), action=Action.CLOSE, barred=True)
+    life.trade("k", (BTC, "3"), (ETH, "-2"))
+    life.trade("l", (BTC, "-3"), (ETH, "2"), action=Action.CLOSE, reason="z crossed")
+    assert life.books.holdings("divergence", D(0)).closed["BTC/ETH"] == Closed(
+        "BTC/ETH", 1000, 1, "z crossed", False
+    )
+
+
+def test_books_of_two_strategies_are_apart_and_net_at_the_exchange(life: Life) -> None:
+    life.trade("i", (BTC, "3"), (ETH, "-2"), price="1000")
+    life.trade("j", (BTC, "-1"), (SOL, "5"), price="1200", pair="BTC/SOL", strategy="zscore")
+    assert life.books.net(BTC) == D(2)
+    assert life.books.realized == D(2)  # the account closed one contract at 1200 that had cost 1000
+    other = life.books.book("zscore", "BTC/SOL")
+    assert other is not None
+    assert (other.legs[0].size, other.legs[0].average, other.realized) == (D(-1), D(1200), D(0))
+    assert [book.pair for book in life.books.holdings("zscore", D(0)).books] == ["BTC/SOL"]
+    assert life.books.equity({BTC: D(1300), ETH: D(1000), SOL: D(1200)}) == OPENED.cash + 9 - 1
+    life.books.check()
+
+
+# -- account ----------------------------------------------------------------------------------------
+
+
+def test_a_third_that_cannot_be_written_down_is_not_lost(life: Life) -> None:
+    life.trade("i", (SOL, "1"), (ETH, "0"), price="0.1")
+    life.trade("j", (SOL, "2"), (ETH, "0"), price="0.2")
+    for n in range(3):
+        life.trade(f"k{n}", (SOL, "-1"), (ETH, "0"), price="0", action=Action.CLOSE)
+        life.books.check()
+    assert life.books.cash == OPENED.cash - D("0.5")
+
+
+def test_through_zero_a_new_position_begins_at_the_new_price(life: Life) -> None:
+    life.trade("i", (SOL, "2"), (ETH, "0"), price="10")
+    life.trade("j", (SOL, "-5"), (ETH, "0"), price="13")
+    assert (life.books.net(SOL), life.books.realized) == (D(-3), D(6))
+    assert life.books.unrealized({SOL: D(12)}) == D(3)
+    assert life.books.unrealized({}) == D(0)  # without a mark it counts at its cost
+
+
+def bill(
+    name: str, kind: BillKind, change: str, instrument: str = "", trade: str = "", currency: str = "USDT"
+) -> Bill:
+    return Bill(name, 5, kind, instrument, currency, D(change), D(0), trade_id=trade)
+
+
+def test_the_statement_moves_cash_except_where_the_fills_have(life: Life) -> None:
+    life.tell(
+        Billed(5, bill("1", BillKind.TRANSFER, "100")),
+        Billed(5, bill("2", BillKind.TRADE, "-7", BTC, "t1")),
+        Billed(5, bill("3", BillKind.LIQUIDATION, "-8", BTC, "t2")),
+        Billed(5, bill("4", BillKind.LIQUIDATION, "-0.5")),
+        Billed(5, bill("5", BillKind.FUNDING, "-0.25", BTC)),
+        Billed(5, bill("6", BillKind.TRANSFER, "3", currency="BTC")),
+    )
+    books = life.books
+    assert (books.deposit, books.funding, books.fees) == (OPENED.cash + 100, D("-0.25"), D(0))
+    assert books.cash == OPENED.cash + 100 - D("0.75")
+    assert (books.last_bill, books.has_bill("2"), books.has_bill("9")) == ("6", True, False)
+
+
+def test_funding_falls_on_the_books_by_signed_size_to_the_last_digit(life: Life) -> None:
+    life.trade("i", (BTC, "6"), (ETH, "-2"))
+    life.trade("j", (BTC, "3"), (SOL, "-1"), pair="BTC/SOL")
+    life.trade("k", (BTC, "-2"), (SOL, "1"), pair="BTC/SOL", strategy="zscore")
+    paid = bill("1", BillKind.FUNDING, "-0.1", BTC)
+    shares = life.books.share_funding(paid)
+    assert shares == (
+        Share("divergence", "BTC/ETH", D("-0.085714285714")),
+        Share("divergence", "BTC/SOL", D("-0.042857142857")),
+        Share("zscore", "BTC/SOL", D("0.028571428571")),
+    )
+    assert sum(share.amount for share in shares) == paid.change
+    life.tell(Billed(6, paid, shares))
+    book = life.books.book("zscore", "BTC/SOL")
+    assert book is not None and book.funding == D("0.028571428571")
+    assert life.books.funding == D("-0.1")
+
+
+def test_funding_of_what_nobody_holds_falls_on_nobody(life: Life) -> None:
+    assert life.books.share_funding(bill("1", BillKind.FUNDING, "-0.1", BTC)) == ()
+
+
+# -- what the exchange does by itself -----------------------------------------------------------------
+
+
+def exchange_fill(instrument: str, size: str, fee: str = "-0.1") -> Fill:
+    return Fill("x1", "v?", "", instrument, D(size), D(90), D(fee), "USDT", 7, algo_id="pxP0")
+
+
+def test_a_fired_stop_is_divided_among_the_books_it_reduces(life: Life) -> None:
+    life.trade("i", (BTC, "0.06"), (ETH, "-2"))
+    life.trade("j", (BTC, "0.03"), (SOL, "-1"), pair="BTC/SOL")
+    life.trade("k", (BTC, "-0.02"), (SOL, "1"), pair="BTC/SOL", strategy="zscore")
+    claims, rest = life.books.split_exchange_fill(exchange_fill(BTC, "-0.07"))
+    # 0.07 x 6/9 = 0.0466.. and x 3/9 = 0.0233.., in lots of 0.01; the lot left over goes to the largest
+    assert [(c.strategy, c.pair, c.size) for c in claims] == [
+        ("divergence", "BTC/ETH", D("-0.05")),
+        ("divergence", "BTC/SOL", D("-0.02")),
+    ]
+    assert rest == 0
+    assert sum(claim.fee for claim in claims) == D("-0.1")
+
+
+def test_what_no_book_can_have_caused_is_left_over(life: Life) -> None:
+    life.trade("i", (BTC, "6"), (ETH, "-2"))
+    claims, rest = life.books.split_exchange_fill(exchange_fill(BTC, "-8", "-0.4"))
+    assert claims == (Claim("divergence", "BTC/ETH", D(-6), D("-0.3")),)
+    assert rest == D(-2)
+    assert life.books.split_exchange_fill(exchange_fill(BTC, "8")) == ((), D(8))
+    assert life.books.split_exchange_fill(exchange_fill("DOGE-USDT-SWAP", "8")) == ((), D(8))
+
+
+def test_a_liquidated_leg_leaves_a_book_of_one_leg_and_a_name_of_its_own(life: Life) -> None:
+    life.trade("i", (BTC, "6"), (ETH, "-2"))
+    life.want("x", (BTC, "-6"), action=Action.CLOSE, origin=Origin.EXCHANGE, barred=True, reason="liquidated")
+    fill = exchange_fill(BTC, "-6")
+    life.tell(Filled(7, fill, (Part("x", 0, D(-6), D("-0.1")),)), Settled(7, "x", "done"))
+    (book,) = life.books.open_books()
+    assert [leg.size for leg in book.legs] == [D(0), D(-2)]
+    assert (life.books.intents_made, life.books.exchange_intents) == (1, 1)
+    life.trade("j", (BTC, "0"), (ETH, "2"), action=Action.CLOSE, reason="rejoined")
+    assert life.books.holdings("divergence", D(0)).closed["BTC/ETH"].barred  # the exchange's stop bars it too
+
+
+def protected(name: str, state: str) -> Protected:
+    return Protected(8, Protection(name, BTC, D(-1), D(50), "v" if state == "live" else ""), state)
+
+
+@pytest.mark.parametrize(
+    ("story", "held"),
+    [
+        ("a planned", "a"),
+        ("a planned, a live", "a"),
+        ("a planned, a failed", None),
+        ("a planned, a live, a cancelled", None),
+        ("a planned, a live, a fired", None),
+        ("a planned, a live, b planned", "b"),
+        ("a planned, a live, b planned, b failed", "a"),
+        ("a planned, a live, b planned, b live, a cancelled", "b"),
+        ("a planned, a live, b planned, b live, b cancelled", None),
+        ("a planned, a live, b planned, b cancelled", None),
+    ],
+)
+def test_the_protection_that_counts(life: Life, story: str, held: str | None) -> None:
+    for step in story.split(", "):
+        name, state = step.split()
+        life.tell(protected(name, state))
+    assert {p.client_id for p in life.books.protections.values()} == ({held} if held else set())
+    assert life.books.protections_made == story.count("planned")
+
+
+# -- the rest ---------------------------------------------------------------------------------------
+
+
+def test_steps_make_the_curve_its_peak_and_the_drawdown(life: Life) -> None:
+    assert (life.books.last_step, life.books.peak, life.books.drawdown) == (-1, OPENED.cash, 0.0)
+    life.tell(Stepped(20, 10, D(2000)), Stepped(30, 20, D(1500)))
+    assert life.books.curve == [(20, D(2000)), (30, D(1500))]
+    assert (life.books.last_step, life.books.peak, life.books.bars) == (20, D(2000), 2)
+    assert life.books.drawdown == 0.25
+
+
+def test_modes_are_the_last_told(life: Life) -> None:
+    assert (life.books.state, life.books.model, life.books.last_decision("divergence")) == ("active", "", -1)
+    life.tell(
+        Switched(1, "paused", "by hand"),
+        Loaded(1, "divergence", "b2", 0),
+        Decided(9, 8, "divergence", (), (), (), ""),
+    )
+    assert (life.books.state, life.books.model, life.books.last_decision("divergence")) == ("paused", "b2", 8)
+    assert (life.books.prefix, life.books.currency, life.books.last_bill) == ("px", "USDT", "b0")
+
+
+def test_a_ledger_begins_with_its_opening() -> None:
+    with pytest.raises(InvariantError, match="must begin with one Opened"):
+        Books(SWAPS).apply(Switched(1, "paused", "by hand"))
+
+
+def impossible() -> list[tuple[str, AnyEvent]]:
+    order = Order("iL0A1", "i", 0, 1, BTC, D(3), OrderType.MARKET, 9)
+    fill = Fill("z1", "v", "iL0A0", BTC, D(2), D(100), D("-0.2"), "USDT", 5)
+    part = Part("i", 0, D(2), D("-0.2"))
+    report = OrderReport("nobody", "", BTC, OrderState.LIVE, D(0), None, 5)
+
+    def change(thing: Order, **fields: object) -> Order:
+        return type(thing)(**{**{f: getattr(thing, f) for f in thing.__struct_fields__}, **fields})
+
+    return [
+        ("an intent must stand before", Planned(5, change(order, intent="nobody"))),
+        ("an order must be of its leg", Planned(5, change(order, instrument=ETH))),
+        ("of a leg of its intent", Planned(5, change(order, leg=2))),
+        ("attempts must be counted", Planned(5, change(order, attempt=4))),
+        ("a report must be of a planned order", Reported(5, report)),
+        ("parts of a fill must sum to its size", Filled(5, fill, (Part("i", 0, D(1), D("-0.2")),))),
+        ("parts of a fill must sum to its fee", Filled(5, fill, (Part("i", 0, D(2), D("-0.1")),))),
+        ("an intent must stand before", Filled(5, fill, (Part("nobody", 0, D(2), D("-0.2")),))),
+        ("a part must be of its leg's instrument", Filled(5, fill, (Part("i", 1, D(2), D("-0.2")),))),
+        (
+            "fees must be in USDT",
+            Filled(5, Fill("z1", "v", "", BTC, D(2), D(100), D("-0.2"), "BTC", 5), (part,)),
+        ),
+        ("an intent must stand before", Settled(5, "nobody", "done")),
+        (
+            "shares of a bill must sum",
+            Billed(5, bill("7", BillKind.FUNDING, "-1", BTC), (Share("divergence", "BTC/ETH", D(-2)),)),
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("rule", "event"), impossible(), ids=lambda value: value if isinstance(value, str) else "")
+def test_what_cannot_be_is_refused_and_named(life: Life, rule: str, event: AnyEvent) -> None:
+    life.want("i", (BTC, "3"), (ETH, "-1"))
+    life.plan("i", 0, "3")
+    with pytest.raises(InvariantError, match=rule):
+        life.books.apply(event)
+    assert (life.books.fills, life.books.net(BTC), life.books.cash) == (0, D(0), OPENED.cash)
