@@ -270,6 +270,17 @@ def test_an_unwound_entry_is_a_round_trip_too(life: Life) -> None:
     assert (holdings.working, holdings.books, holdings.free) == ({}, (), D(7))
 
 
+def test_a_round_trip_does_not_end_while_an_intent_is_at_work_on_it(life: Life) -> None:
+    life.trade("i", (BTC, "3"), (ETH, "0"))
+    life.want("x", (BTC, "-3"), action=Action.CLOSE, origin=Origin.EXCHANGE)
+    life.want("j", (BTC, "-3"), (ETH, "0"), action=Action.CLOSE, reason="stop", barred=True)
+    life.tell(Filled(7, exchange_fill(BTC, "-3"), (Part("x", 0, D(-3), D("-0.1")),)), Settled(7, "x", "done"))
+    assert (life.books.open_books(), life.books.round_trips) == ([], 0)
+    life.tell(Settled(8, "j", "done"))
+    assert life.books.round_trips == 1
+    assert life.books.holdings("divergence", D(0)).closed["BTC/ETH"] == Closed("BTC/ETH", 1000, 1, "stop", True)
+
+
 def test_an_aborted_entry_leaves_no_trace(life: Life) -> None:
     life.want("i", (BTC, "10"), (ETH, "-2"))
     assert [intent.id for intent in life.books.unsettled()] == ["i"]
@@ -395,6 +406,14 @@ def test_a_fired_stop_is_divided_among_the_books_it_reduces(life: Life) -> None:
     ]
     assert rest == 0
     assert sum(claim.fee for claim in claims) == D("-0.1")
+
+
+def test_no_book_gives_more_than_it_holds(life: Life) -> None:
+    for n, (pair, strategy) in enumerate((p, s) for p in ("BTC/ETH", "BTC/SOL") for s in ("divergence", "zscore")):
+        second = ETH if pair == "BTC/ETH" else SOL
+        life.trade(f"i{n}", (BTC, "0.02"), (second, "-1"), pair=pair, strategy=strategy)
+    claims, rest = life.books.split_exchange_fill(exchange_fill(BTC, "-0.07"))
+    assert ([claim.size for claim in claims], rest) == ([D("-0.02")] * 3 + [D("-0.01")], 0)
 
 
 def test_what_no_book_can_have_caused_is_left_over(life: Life) -> None:
