@@ -223,6 +223,6 @@ class Session:
         self.stopping.set()
 
     def _log_to_file(self) -> None:
-        handler = RotatingFileHandler(self.settings.paths.logs / "engine.log", maxBytes=5_000_000, backupCount=3)
+        handler = RotatingFileHandler(self.settings.paths.logs / "session.log", maxBytes=5_000_000, backupCount=3)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logging.basicConfig(level=self.settings.log.level.upper(), handlers=[handler], force=True)
