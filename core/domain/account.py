@@ -100,13 +100,15 @@ def book_pnl(book: Book, prices: Mapping[str, float]) -> float:
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """The last round trip of a pair: when, why, on which side; `barred` until z has crossed zero."""
+    """The last round trip of a pair: when, why, on which side; `barred` until z has crossed zero, which is
+    judged against `z`, that of its entry."""
 
     pair: str
     ts: int
     side: int
     reason: str
     barred: bool
+    z: float = 0.0
 
 
 class Holdings(msgspec.Struct, frozen=True):

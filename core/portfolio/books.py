@@ -351,7 +351,7 @@ class Books:
         self.round_trips += 1
         closing = intent.action is Action.CLOSE
         reason = intent.reason if closing else f"{state.outcome}: {state.detail}"
-        self._closed[key] = Closed(intent.pair, intent.ts, held.intent.side, reason, held.barred)
+        self._closed[key] = Closed(intent.pair, intent.ts, held.intent.side, reason, held.barred, held.intent.z)
 
     def _bill(self, event: Billed) -> None:
         bill = event.bill

@@ -92,19 +92,20 @@ def bounds(view: View, row: int, params: DivergenceParams) -> tuple[float, float
 
 
 def _exit(view: View, holdings: Holdings, book: Book, z: Floats, params: DivergenceParams) -> Exit | None:
-    """Whether a held pair is closed now. Price stops and the time limit hold even where z is not usable."""
-    if book.pair in holdings.working:
-        return None
+    """Whether a held pair is closed now. Price stops and the time limit hold even where z is not usable; a pair
+    that is no longer watched cannot be judged."""
     row = _row(view, book.pair)
+    if row is None or book.pair in holdings.working:
+        return None
+    if not book.gross:
+        return Exit(book.pair, "contracts left over from a pair that is gone")
     share = book_pnl(book, dict(zip(view.assets, view.close, strict=True))) / float(book.gross)
     age = (view.ts - book.opened) // view.bar_ms
     if share <= -book.stop:
         return Exit(book.pair, f"stop at {share:+.2%}", barred=True)
     if share >= book.target:
         return Exit(book.pair, f"target at {share:+.2%}")
-    # Against the sign at entry, not against the side: a pair opened by hand may bet the other way.
-    crossed = z[row] * math.copysign(1.0, book.z) <= params.z_exit
-    if view.usable[row] and age >= params.min_hold_bars and crossed:
+    if view.usable[row] and age >= params.min_hold_bars and _crossed(z[row], book.z, params.z_exit):
         return Exit(book.pair, f"z crossed to {z[row]:+.2f}")
     if age >= params.horizon_bars:
         return Exit(book.pair, f"time stop after {age} bars")
@@ -112,12 +113,17 @@ def _exit(view: View, holdings: Holdings, book: Book, z: Floats, params: Diverge
 
 
 def _released(view: View, holdings: Holdings, z: Floats) -> list[str]:
-    """Pairs barred after a stop whose z has meanwhile crossed zero against the side that was stopped."""
+    """Pairs barred after a stop whose z has meanwhile crossed zero."""
+    barred = ((_row(view, last.pair), last) for last in holdings.closed.values() if last.barred)
     return [
-        closed.pair
-        for closed in holdings.closed.values()
-        if closed.barred and view.usable[row := _row(view, closed.pair)] and z[row] * closed.side >= 0
+        last.pair for row, last in barred if row is not None and view.usable[row] and _crossed(z[row], last.z, 0.0)
     ]
+
+
+def _crossed(now: float, entry: float, level: float) -> bool:
+    """Whether z has come from its entry's side down to `level` (0: has changed its sign). Judged against the z
+    at entry, not against the side taken: a pair opened by hand may bet the other way."""
+    return now * math.copysign(1.0, entry) <= level
 
 
 def _filters(
@@ -184,7 +190,7 @@ def _choose(
 
 def _correlates(view: View, assets: tuple[str, str], taken: set[str], threshold: float) -> bool:
     rows = [view.assets.index(asset) for asset in assets]
-    columns = sorted(view.assets.index(asset) for asset in taken)
+    columns = [i for i, asset in enumerate(view.assets) if asset in taken]
     return bool((np.abs(view.correlation[np.ix_(rows, columns)]) > threshold).any())
 
 
@@ -213,5 +219,5 @@ def _best(view: View, score: Floats, why: NDArray[np.uint8]) -> str:
     return f"{view.pairs[row].name}: {TEXTS[why[row]]}"
 
 
-def _row(view: View, name: str) -> int:
-    return next(i for i, pair in enumerate(view.pairs) if pair.name == name)
+def _row(view: View, name: str) -> int | None:
+    return next((i for i, pair in enumerate(view.pairs) if pair.name == name), None)
