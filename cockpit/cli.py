@@ -55,7 +55,7 @@ class VenueName(StrEnum):
 
 
 Config = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="Settings [default: ./config.toml, if there]")
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings (default: ./config.toml, if there)")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")]
@@ -133,7 +133,7 @@ def demo(
 
 @app.command(rich_help_panel=START)
 def run(
-    venue: Annotated[VenueName | None, typer.Option(help="Where orders go [default: venue.name]")] = None,
+    venue: Annotated[VenueName | None, typer.Option(help="Where orders go (default: venue.name)")] = None,
     live: Annotated[bool, typer.Option("--live", help="Real money. Refused in this version.")] = False,
     strategy: Strategies = None,
     json: Json = False,
@@ -213,7 +213,7 @@ def open_(
     pair: PairName,
     side: Annotated[Side, typer.Option(help="long: buy the first asset, sell the second; short: the reverse.")],
     size: Annotated[
-        float | None, typer.Option(min=0.01, metavar="USDT", help="Per leg [default: base_size_usdt]")
+        float | None, typer.Option(min=0.01, metavar="USDT", help="Per leg (default: base_size_usdt)")
     ] = None,
     yes: Yes = False,
     json: Json = False,
@@ -255,7 +255,7 @@ def flatten(yes: Yes = False, json: Json = False, config: Config = None) -> None
 def train_divergence(
     data: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Candles [default: the synthetic market]"),
+        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Candles (default: the synthetic market)"),
     ] = None,
     funding: Funding = None,
     train_bars: TrainBars = None,
@@ -275,7 +275,7 @@ def train_divergence(
 @data.command("import")
 def data_import(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="Parquet or CSV.")],
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name here [default: the file's]")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name here (default: the file's)")] = None,
     funding: Funding = None,
     json: Json = False,
     config: Config = None,
