@@ -85,8 +85,9 @@ def save(folder: Path, meta: Meta, forest: Forest, golden: Floats) -> Bundle:
         "golden_in": np.ascontiguousarray(golden, np.float64),
         "golden_out": forest.score(golden),
     }
-    stamp = {"meta": msgspec.to_builtins(meta), "arrays": _digest(arrays)}
-    content = packed(arrays, {_KEY: msgspec.json.encode(stamp, order="sorted").decode()})
+    said = msgspec.to_builtins(meta)
+    stamp = msgspec.json.encode({"meta": said, "digest": _digest(said, arrays)}, order="sorted")
+    content = packed(arrays, {_KEY: stamp.decode()})
     name = hashlib.sha256(content).hexdigest()
     path = folder / f"divergence-{name[:12]}.safetensors"
     try:
@@ -108,8 +109,8 @@ def load(path: Path) -> Bundle:
         raise UserError(f"{path}: cannot be read: {error.strerror}; train a model: cockpit train") from None
     arrays, stamp = _unpack(path, content)
     meta = _meta(path, stamp)
-    if stamp.get("arrays") != _digest(arrays):
-        raise UserError(f"{path}: its arrays are not those it was written with; train again")
+    if stamp.get("digest") != _digest(stamp["meta"], arrays):
+        raise UserError(f"{path}: its content is not what was written; train again")
     forest = _forest(path, arrays, len(meta.features))
     golden = forest.score(arrays["golden_in"])
     if not np.allclose(golden, arrays["golden_out"], rtol=0.0, atol=_GOLDEN_TOLERANCE):
@@ -160,8 +161,8 @@ def refuse_if_seen(bundle: Bundle, first_traded_ms: int) -> None:
         )
 
 
-def _digest(arrays: dict[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
+def _digest(said: Any, arrays: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(msgspec.json.encode(said, order="sorted"))
     for name in sorted(arrays):
         digest.update(f"{name}{arrays[name].dtype.str}{arrays[name].shape}".encode())
         digest.update(arrays[name].tobytes())
