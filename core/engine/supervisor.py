@@ -99,9 +99,11 @@ async def train(settings: Settings, market: Market, progress: Progress) -> Path:
     """A bundle trained on the bars before trading starts; an earlier one of the very same data is used again."""
     name = f"demo-{market.digest[:12]}-{market.start}-{settings.demo.seed}"
     folder = settings.paths.models / name
-    found = sorted(folder.glob("*.safetensors"))
-    if found:
-        return found[-1]
+    for found in sorted(folder.glob("*.safetensors")):
+        # One that was damaged, or made for other features, is no loss here: the data to train it again is at hand.
+        with contextlib.suppress(UserError):
+            check_features(load(found), PairFeatures.names, make_features(settings).hash)
+            return found
     arguments = ["train", "divergence", "--panel", market.panel, "--train-bars", str(market.start)]
     arguments += ["--seed", str(settings.demo.seed), "--out", str(folder), "--json"]
     if settings.file is not None:
@@ -214,13 +216,19 @@ async def prepare_account(settings: Settings, venue: Venue, names: list[str]) ->
     )
 
 
+def make_features(settings: Settings) -> PairFeatures:
+    """The features of the configured universe, with the windows of the strategy's parameters."""
+    params = settings.strategy.divergence
+    windows = FeatureParams(params.z_window, params.atr_period, params.correlation_window, params.min_bars)
+    return PairFeatures(settings.universe.assets, windows, settings.universe.bar_ms)
+
+
 def make_trader(
     settings: Settings, rule: Strategy, bundle: Bundle | None, instruments: dict[str, Instrument], limits: Limits
 ) -> Trader:
     """A trader of one strategy; a bundle whose features are not today's is refused here."""
     params = settings.strategy.divergence
-    windows = FeatureParams(params.z_window, params.atr_period, params.correlation_window, params.min_bars)
-    features = PairFeatures(settings.universe.assets, windows, settings.universe.bar_ms)
+    features = make_features(settings)
     if not rule.needs_model:
         return Trader(rule, params, features, None, instruments, limits)
     if bundle is None:
