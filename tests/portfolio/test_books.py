@@ -413,7 +413,7 @@ def test_no_book_gives_more_than_it_holds(life: Life) -> None:
         second = ETH if pair == "BTC/ETH" else SOL
         life.trade(f"i{n}", (BTC, "0.02"), (second, "-1"), pair=pair, strategy=strategy)
     claims, rest = life.books.split_exchange_fill(exchange_fill(BTC, "-0.07"))
-    assert ([claim.size for claim in claims], rest) == ([D("-0.02")] * 3 + [D("-0.01")], 0)
+    assert ([claim.size for claim in claims], rest) == ([D("-0.02")] * 3 + [D("-0.01")], D(0))
 
 
 def test_what_no_book_can_have_caused_is_left_over(life: Life) -> None:
