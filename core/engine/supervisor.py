@@ -172,7 +172,7 @@ async def composed(
     try:
         instruments = {name: venue.instruments[name] for name in names}
         ledger = await Ledger.open(settings.paths.ledger(settings.venue.name))
-        books = Books(instruments)
+        books = Books(venue.instruments)  # All of them: an asset may have left the universe, not the ledger.
         for event in await ledger.read():
             books.apply(event)
         limits = await prepare_account(settings, venue, names)

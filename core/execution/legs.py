@@ -89,6 +89,9 @@ def _opening(
     spec_one, spec_two = (instruments[intent.legs[i].instrument] for i in (one, two))
 
     if second.attempts == 0 and first.filled == 0:
+        if first.last is not None and first.last.filled:
+            # Its last order traded and yet nothing is held: it got too little to hedge and was taken back.
+            return Finish("unwound", "the first leg got less than the least order of the second")
         if not fresh or first.attempts >= ATTEMPTS:
             return Finish("aborted", _why(first) or "the engine was restarted before it traded")
         return (Send(one, first.wanted, reducing=False),)

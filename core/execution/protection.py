@@ -32,8 +32,8 @@ class Guard:
         The new one is placed before the old is taken away: at no moment is a held position bare. Both being
         reduce-only, the two together cannot open anything.
         """
-        held = self._journal.books.protections.get(instrument.id)
         try:
+            held = await self._known(instrument)
             mark = await self._venue.mark(instrument.id)
             wanted = self.wanted(instrument, mark)
             if held is not None and wanted is not None and held.size == wanted[0]:
@@ -45,6 +45,19 @@ class Guard:
         except VenueError as error:
             return f"{instrument.id}: its catastrophe order could not be set: {error}"
         return ""
+
+    async def _known(self, instrument: Instrument) -> Protection | None:
+        """The protection the exchange holds for us. Of one whose reply was lost the exchange is asked: should it
+        still arrive after it was not found, it is an orphan, and reduce-only."""
+        held = self._journal.books.protections.get(instrument.id)
+        if held is None or held.venue_id:
+            return held
+        for theirs in await self._venue.protections():
+            if theirs.client_id == held.client_id:
+                await self._journal.record(Protected(self._venue.market_ms(), theirs, "live"))
+                return theirs
+        await self._journal.record(Protected(self._venue.market_ms(), held, "failed"))
+        return self._journal.books.protections.get(instrument.id)
 
     async def _place(self, instrument: Instrument, size: Decimal, trigger: Decimal) -> None:
         name = f"{self._journal.books.prefix}P{base36(self._journal.books.protections_made)}"
