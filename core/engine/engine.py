@@ -224,7 +224,9 @@ class Engine:
         await self._finish_step(bar)
 
     async def _finish_step(self, bar: Bar) -> None:
-        """Take in the statement, write the step's end, let a market in lockstep go on."""
+        """Look after protections, take in the statement, write the end, let a market in lockstep go on."""
+        for instrument in self.instruments.values():
+            await self.guard.keep(instrument)
         with contextlib.suppress(VenueError):
             await self.reconciler.bills()
         equity = self.journal.books.equity(self.traders[0].prices(bar))
@@ -275,6 +277,12 @@ class Engine:
     def bar(self) -> Bar | None:
         """The last closed bar."""
         return self._bar
+
+    @property
+    def warning(self) -> str:
+        """The worst of what is wrong now, in words; empty when nothing is."""
+        wrongs = [*self.verdict.differences, *self.guard.wrong.values(), self.market.trouble()]
+        return next((wrong for wrong in wrongs if wrong), "")
 
     async def command(self, name: str, text: str, who: str, *events: AnyEvent) -> None:
         """Write what a person asked for, with what came of it, as one batch."""

@@ -82,7 +82,6 @@ def snapshot(base: Status, phase: Phase, lag: Lag, engine: Engine | None, log: l
 
 def _status(status: Status, engine: Engine, streams: list[Stream]) -> Status:
     live = sum(row.state == "live" for row in streams)
-    differences = engine.verdict.differences
     return msgspec.structs.replace(
         status,
         state=engine.journal.books.state,
@@ -92,7 +91,7 @@ def _status(status: Status, engine: Engine, streams: list[Stream]) -> Status:
         step_ms=round(engine.step_ms, 2),
         streams_live=live,
         streams_total=len(streams),
-        warning=differences[0] if differences else engine.market.trouble(),
+        warning=engine.warning,
     )
 
 

@@ -103,13 +103,17 @@ def _opening(
     if unmatched and second.attempts < ATTEMPTS:
         return (Send(two, missing, reducing=False),)
 
-    # What the second leg did not match is taken back from the first, however often that must be asked.
+    # What the second leg did not match is taken back from the first, however often that must be asked. If what
+    # it got is less than a lot of the first, there is no pair: both go back.
     if unmatched or second.filled == 0:
         matched = spec_one.round_size(first.wanted * second.filled / second.wanted)
-        excess = first.filled - matched
-        if abs(excess) >= smallest(spec_one):
-            return (Send(one, -excess, reducing=True),)
-    return Finish("done") if second.filled else Finish("unwound", _why(second))
+        back = [(one, matched - first.filled, spec_one)]
+        if matched == 0:
+            back.append((two, -second.filled, spec_two))
+        sends = tuple(Send(leg, size, reducing=True) for leg, size, spec in back if abs(size) >= smallest(spec))
+        if sends:
+            return sends
+    return Finish("done") if first.filled and second.filled else Finish("unwound", _why(second))
 
 
 def _why(leg: LegProgress) -> str:

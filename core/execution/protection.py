@@ -1,5 +1,6 @@
 """The catastrophe order: one wide, stop-only, reduce-only trigger per instrument, on the sum of the books."""
 
+import asyncio
 from decimal import Decimal
 
 from core.domain.instrument import Instrument
@@ -17,34 +18,29 @@ class Guard:
         self._venue = venue
         self._journal = journal
         self._distance = distance
+        self._lock = asyncio.Lock()
+        self.wrong: dict[str, str] = {}
+        """What keeps an instrument's protection from being right, by instrument; empty: all are."""
 
-    def wanted(self, instrument: Instrument, mark: Decimal) -> tuple[Decimal, Decimal] | None:
-        """(size, trigger) of the protection that the net position needs now; None when it is flat."""
-        net = self._journal.books.net(instrument.id)
-        if net == 0:
-            return None
-        away = 1 - self._distance if net > 0 else 1 + self._distance
-        return -net, instrument.round_price(mark * away)
-
-    async def keep(self, instrument: Instrument) -> str:
-        """Make the protection of one instrument right. Returns what is wrong, empty when nothing is.
+    async def keep(self, instrument: Instrument) -> None:
+        """Make the protection of one instrument right: its size that of the net position, on the other side.
 
         The new one is placed before the old is taken away: at no moment is a held position bare. Both being
-        reduce-only, the two together cannot open anything.
+        reduce-only, the two together cannot open anything. What goes wrong is kept in `wrong` until it is mended.
         """
-        try:
-            held = await self._known(instrument)
-            mark = await self._venue.mark(instrument.id)
-            wanted = self.wanted(instrument, mark)
-            if held is not None and wanted is not None and held.size == wanted[0]:
-                return ""
-            if wanted is not None:
-                await self._place(instrument, *wanted)
-            if held is not None:
-                await self._remove(held)
-        except VenueError as error:
-            return f"{instrument.id}: its catastrophe order could not be set: {error}"
-        return ""
+        async with self._lock:
+            try:
+                held = await self._known(instrument)
+                net = self._journal.books.net(instrument.id)
+                if net and (held is None or held.size != -net):
+                    mark = await self._venue.mark(instrument.id)
+                    away = 1 - self._distance if net > 0 else 1 + self._distance
+                    await self._place(instrument, -net, instrument.round_price(mark * away))
+                if held is not None and held.size != -net:
+                    await self._remove(held)
+                self.wrong.pop(instrument.id, None)
+            except VenueError as error:
+                self.wrong[instrument.id] = f"{instrument.id}: its catastrophe order could not be set: {error}"
 
     async def _known(self, instrument: Instrument) -> Protection | None:
         """The protection the exchange holds for us. Of one whose reply was lost the exchange is asked: should it
@@ -95,8 +91,5 @@ class Guard:
                 await self._venue.unprotect(protection)
                 repairs.append(f"{protection.instrument}: orphaned catastrophe order {name} cancelled")
         for instrument in instruments.values():
-            if books.net(instrument.id) != 0 or instrument.id in books.protections:
-                wrong = await self.keep(instrument)
-                if wrong:
-                    repairs.append(wrong)
+            await self.keep(instrument)
         return repairs

@@ -29,7 +29,8 @@ def size_legs(
     sizes[coarse] = specs[coarse].contracts(notional, prices[coarse])
     value = specs[coarse].notional(sizes[coarse], prices[coarse])
     sizes[fine] = specs[fine].contracts(value, prices[fine])
-    for spec, price, size in zip(specs, prices, sizes, strict=True):
+    for leg in (coarse, fine):  # The coarser first: where it fails, the other is zero for its sake.
+        spec, price, size = specs[leg], prices[leg], sizes[leg]
         least = smallest(spec)
         if size < least:
             raise Unsizable(
