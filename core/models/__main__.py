@@ -74,6 +74,8 @@ def _train(given: argparse.Namespace) -> bundle.Bundle:
     settings = load(given.config, options={"demo.seed": given.seed})
     source: Path = given.panel or given.data
     panel = _panel(given, settings)
+    for note in panel.notes:
+        _tell(0.0, note)
     features = PairFeatures(panel.assets, _windows(settings), panel.bar_ms)
     trained = train(panel, features, recipe_of(settings, given), source.name, _tell)
     stored = bundle.save(given.out or settings.paths.models, *trained)

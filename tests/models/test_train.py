@@ -21,6 +21,8 @@ from core.models.bundle import load, save
 from core.models.labels import LabelRule
 from core.models.train import Rows, known, labelled
 
+GRIDS = ("open", "high", "low", "close", "volume")
+
 
 @given(low=st.integers(0, 300), width=st.integers(1, 200), horizon=st.integers(1, 60), seed=st.integers(0, 1000))
 @settings(max_examples=60, deadline=None)
@@ -70,7 +72,7 @@ def test_the_same_data_and_seed_give_the_same_bytes_and_another_seed_others(mark
 
 
 def test_what_comes_after_the_training_period_changes_nothing(market, trained, tmp_path):
-    grids = [getattr(market, name).copy() for name in ("open", "high", "low", "close", "volume")]
+    grids = [getattr(market, name).copy() for name in GRIDS]
     for grid in grids:
         grid[900:] *= 3.0
     spoilt = Panel.of(market.ts, market.assets, grids, market.bar_ms, market.funding_rate)
@@ -160,6 +162,37 @@ def test_the_command_trains_stores_and_says_how_good_it_is(saved, tmp_path):
     assert said[0]["progress"] == 0 and said[-1]["progress"] == 1 and all(line["text"] for line in said)
 
 
+def test_candles_in_a_text_file_give_the_model_that_the_saved_panel_gives(market, saved, tmp_path):
+    """The importer stands between: the same content, hence the same trees and figures."""
+    lines = ["timestamp,symbol,open,high,low,close,volume"]
+    for t, stamp in enumerate(market.ts.tolist()):
+        for i, asset in enumerate(market.assets):
+            row = [repr(float(getattr(market, name)[t, i])) for name in GRIDS]
+            lines.append(f"{stamp},{asset}USDT,{','.join(row)}")
+    (tmp_path / "candles.csv").write_text("\n".join(lines))
+    (tmp_path / "config.toml").write_text(f"[universe]\nassets = {json.dumps(list(market.assets))}\n")
+    unpaid = Panel.of(market.ts, market.assets, [getattr(market, n) for n in GRIDS], market.bar_ms)
+    unpaid.save(saved)
+    common = ["--trees", "5", "--config", str(tmp_path / "config.toml")]
+    for source, out in (("--data", "a"), ("--panel", "b")):
+        file = tmp_path / "candles.csv" if source == "--data" else saved
+        assert main(["train", "divergence", source, str(file), "--out", str(tmp_path / out), *common]) == 0
+    first, second = (load(next((tmp_path / out).iterdir())) for out in "ab")
+    assert first.meta.data_hash == second.meta.data_hash and first.meta.metrics == second.meta.metrics
+    assert (first.forest.leaf == second.forest.leaf).all()
+
+
+def test_real_candles_train_on_2000_bars_and_are_judged_honestly(shared_data, tmp_path):
+    candles, funding = shared_data / "perp_1h_10.parquet", shared_data / "perp_funding_10.parquet"
+    options = ["--data", str(candles), "--funding", str(funding), "--train-bars", "2000", "--trees", "20"]
+    assert main(["train", "divergence", *options, "--out", str(tmp_path / "m")]) == 0
+    stored = load(next((tmp_path / "m").iterdir()))
+    figures = stored.meta.metrics
+    assert len(stored.meta.assets) == 10 and figures["test_rows"] > 5000
+    assert 0.5 < figures["base_rate"] < 0.75  # most spreads come back; no score may hide how many
+    assert figures["precision"] == pytest.approx(figures["base_rate"], abs=0.1)
+
+
 def test_without_json_a_table_names_base_rate_precision_and_period(saved, tmp_path, capsys):
     assert main(["train", "divergence", "--panel", str(saved), "--trees", "5", "--out", str(tmp_path / "m")]) == 0
     table = capsys.readouterr().out
@@ -178,6 +211,7 @@ def test_without_json_a_table_names_base_rate_precision_and_period(saved, tmp_pa
         (["--panel", "market.npz", "--trees", "0"], "--trees 0: at least 1"),
         (["--panel", "market.npz", "--funding", "f.csv"], "--funding goes with --data"),
         (["--panel", "market.npz", "--seed", "-3"], "demo.seed"),
+        (["--data", "none.parquet"], "none.parquet"),
         (["--panel", "market.npz", "--config", "none.toml"], "none.toml: no such file"),
     ],
 )
