@@ -147,11 +147,25 @@ class Engine:
                     if self.orders.foreign:
                         self._wake.set()
                 case StreamStatus():
-                    self.market.status(event)
+                    self._stream(event)
                 case Reconnected():
                     self._wake.set()
                 case _:
                     pass
+
+    def _stream(self, status: StreamStatus) -> None:
+        """Tell when the first stream is lost and when all are back; what the clock's check found is told too."""
+        before = self.market.trouble()
+        self.market.status(status)
+        now, ts = self.market.trouble(), self.venue.market_ms()
+        if status.key == "clock" and status.detail:
+            self.narrator.say(ts, "health", "warn", status.detail)
+        elif now and not before:
+            self.narrator.say(
+                ts, "health", "bad", f"{status.key} is {status.state}: no new entries until it is back"
+            )
+        elif before and not now:
+            self.narrator.say(ts, "health", "good", "all streams are live again")
 
     async def watch(self) -> None:
         """Reconcile on a timer, on reconnect and on a fill that is not ours; under lockstep on the latter two."""

@@ -58,6 +58,7 @@ class Session:
         self.narrator.sink(self._lines.append)
         self.narrator.sink(self._link.log)
         self.narrator.sink(lambda line: log.info("%s %s %s", iso(line.ts), line.kind, line.text))
+        self.narrator.sink(self._alarm)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._signalled, number)
         await self._link.start()
@@ -173,6 +174,11 @@ class Session:
                 books = self._run.engine.journal.books
                 held = ", ".join(book.pair for book in books.open_books()) or "flat"
                 self._say(f"{iso(ts)}  equity {equity:12.2f}  {held:12}  {self._decided}")
+
+    def _alarm(self, line: LogLine) -> None:
+        """What must not be missed goes where there is no screen, too."""
+        if line.level == "bad":
+            self._say(f"{iso(line.ts)}  {line.kind}: {line.text}")
 
     def _say(self, text: str) -> None:
         if self.headless and not self.quiet:
