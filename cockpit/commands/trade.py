@@ -48,19 +48,23 @@ def _confirm(action: str, tickets: Sequence[Ticket]) -> None:
     """Show what would be done on stderr, and ask. No is exit code 1."""
     console = Console(stderr=True)
     for ticket in tickets:
-        console.print(_legs(action, ticket))
+        console.print(_title(action, ticket), soft_wrap=True)
+        console.print(_legs(ticket))
     if not tickets:
         console.print("nothing is held; the engine would pause")
     if not typer.confirm(f"{action}?", err=True):
         raise UserError("nothing was done")
 
 
-def _legs(action: str, ticket: Ticket) -> Table:
+def _title(action: str, ticket: Ticket) -> str:
     side = {1: " long", -1: " short", 0: ""}[ticket.side]
-    title = f"{action} {ticket.pair}{side}: {ticket.gross:,.2f} USDT, fees about {abs(ticket.fees):,.2f} USDT"
-    if ticket.margin:
-        title += f", margin {ticket.margin:,.2f} USDT"
-    table = Table("", "asset", "contracts", "units", "price", "value", title=title, title_justify="left", box=None)
+    margin = f", margin {ticket.margin:,.2f} USDT" if ticket.margin else ""
+    gross = f"{ticket.gross:,.2f} USDT, fees about {abs(ticket.fees):,.2f} USDT"
+    return f"{action} {ticket.pair}{side}: {gross}{margin}"
+
+
+def _legs(ticket: Ticket) -> Table:
+    table = Table("", "asset", "contracts", "units", "price", "value", box=None)
     sign = -1 if ticket.side == 0 else 1  # a closing ticket lists what is held: its orders go the other way
     for leg in ticket.legs:
         table.add_row(
