@@ -148,10 +148,7 @@ class Trader:
 
     def _view(self, bar: Bar, frame: Frame) -> View:
         """Features and the model's one call for all pairs."""
-        if self.model is None:
-            probability = np.ones(len(self._pairs))
-        else:
-            probability = self.model.score(frame.features)
+        probability = np.ones(len(self._pairs)) if self.model is None else self.model.score(frame.features)
         return View(
             ts=bar.close_ms,
             assets=self.features.assets,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from core.clock import in_thread
 from core.config import Secrets, Settings
 from core.domain.errors import UserError
 from core.domain.instrument import Instrument
@@ -18,7 +20,7 @@ from core.engine.narrator import Narrator
 from core.execution.journal import Journal
 from core.execution.risk import Limits
 from core.features.pairs import FeatureParams, PairFeatures
-from core.models.bundle import Bundle, check_features, load, refuse_if_seen
+from core.models.bundle import Bundle, check_features, check_universe, load, refuse_if_seen
 from core.portfolio.books import Books
 from core.portfolio.events import Loaded
 from core.portfolio.ledger import Ledger
@@ -97,7 +99,9 @@ def market_of(settings: Settings, panel: Path, said: dict[str, Any]) -> Market:
 
 async def train(settings: Settings, market: Market, progress: Progress) -> Path:
     """A bundle trained on the bars before trading starts; an earlier one of the very same data is used again."""
-    name = f"demo-{market.digest[:12]}-{market.start}-{settings.demo.seed}"
+    # What a bundle is made of names its folder: other data, another period or other parameters train another one.
+    made_of = f"{market.digest}{market.start}{settings.demo.seed}{settings.strategy.divergence.model_dump_json()}"
+    name = f"demo-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
     folder = settings.paths.models / name
     for found in sorted(folder.glob("*.safetensors")):
         # One that was damaged, or made for other features, is no loss here: the data to train it again is at hand.
@@ -176,7 +180,7 @@ async def composed(
         for event in await ledger.read():
             books.apply(event)
         limits = await prepare_account(settings, venue, names)
-        bundle = None if bundle_path is None else load(bundle_path)
+        bundle = None if bundle_path is None else await in_thread(load, bundle_path)
         if bundle is not None and market is not None:
             refuse_if_seen(bundle, market.first_traded_ms)
         traders = [
@@ -234,4 +238,5 @@ def make_trader(
     if bundle is None:
         raise UserError(f"strategy {rule.name} needs a model: train one with `cockpit train divergence`")
     check_features(bundle, features.names, features.hash)
+    check_universe(bundle, settings.universe.assets, settings.universe.bar_ms)
     return Trader(rule, params, features, bundle, instruments, limits)

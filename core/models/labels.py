@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from core.data.panel import Panel
 from core.domain.market import Floats
+from core.features.pairs import atr_bound
 
 Kind = Literal["profit", "published"]
 Ints = NDArray[np.int64]
@@ -78,8 +79,8 @@ def label(
     atr_pct = atr_pct[:, legs[:, 0]]
     if rule.kind == "published":
         return Labels(*_published(panel.close, legs, z, rule.z_entry, rule.horizon, rule.move))
-    stop = _share(atr_pct, rule.stop_atr, rule.stop_min, rule.stop_max, rule.stop_default)
-    target = _share(atr_pct, rule.target_atr, rule.target_min, rule.target_max, rule.target_default)
+    stop = atr_bound(atr_pct, rule.stop_atr, rule.stop_min, rule.stop_max, rule.stop_default)
+    target = atr_bound(atr_pct, rule.target_atr, rule.target_min, rule.target_max, rule.target_default)
     rate = np.nan_to_num(panel.funding_rate)
     settings = (rule.z_entry, rule.z_exit, rule.min_hold, rule.horizon, rule.fee)
     return Labels(*_profit(panel.open, panel.close, rate, legs, z, stop, target, *settings))
@@ -93,10 +94,6 @@ def uniqueness(end: Ints) -> Floats:
     Learning, 4.4).
     """
     return _uniqueness(np.ascontiguousarray(end, np.int64))
-
-
-def _share(atr_pct: Floats, times: float, low: float, high: float, default: float) -> Floats:
-    return np.where(np.isfinite(atr_pct) & (atr_pct > 0), np.clip(times * atr_pct, low, high), default)
 
 
 @numba.njit(cache=True, nogil=True)

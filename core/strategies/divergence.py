@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core.domain.account import Book, Holdings, book_pnl
 from core.domain.decision import Decision, Entry, Exit, View
 from core.domain.market import Floats
+from core.features.pairs import atr_bound
 from core.strategies.params import DivergenceParams
 
 
@@ -83,12 +84,10 @@ def decide(view: View, holdings: Holdings, params: DivergenceParams, name: str =
 
 def bounds(view: View, row: int, params: DivergenceParams) -> tuple[float, float]:
     """(stop, target) of pair `row` as shares of its gross: multiples of the base leg's ATR, clamped."""
-    atr = float(view.atr_pct[view.assets.index(view.pairs[row].a)])
-    if not np.isfinite(atr) or atr <= 0:
-        return params.stop_default, params.target_default
-    stop = min(max(params.stop_atr * atr, params.stop_min), params.stop_max)
-    target = min(max(params.target_atr * atr, params.target_min), params.target_max)
-    return stop, target
+    atr = view.atr_pct[view.assets.index(view.pairs[row].a)]
+    stop = atr_bound(atr, params.stop_atr, params.stop_min, params.stop_max, params.stop_default)
+    target = atr_bound(atr, params.target_atr, params.target_min, params.target_max, params.target_default)
+    return float(stop), float(target)
 
 
 def _exit(view: View, holdings: Holdings, book: Book, z: Floats, params: DivergenceParams) -> Exit | None:
