@@ -30,6 +30,7 @@ from core.portfolio.events import (
     Switched,
 )
 from core.portfolio.intents import IntentState, LegProgress, OrderRecord
+from core.portfolio.invariant import InvariantError, must
 from core.portfolio.money import EXACT, ZERO
 from core.portfolio.pairbook import Claim, PairBook, share_funding, split_fill
 
@@ -40,10 +41,6 @@ OVERLAP_MS = 86_400_000
 
 Key = tuple[str, str]
 """(strategy, pair): what names a book."""
-
-
-class InvariantError(Exception):
-    """The ledger says something that cannot be: an event was made wrongly, or the file was tampered with."""
 
 
 class Books:
@@ -210,7 +207,7 @@ class Books:
 
     def apply(self, event: AnyEvent) -> None:
         """Take in one event, in the ledger's order."""
-        _must(bool(self.prefix) != isinstance(event, Opened), "the ledger must begin with one Opened", event)
+        must(bool(self.prefix) != isinstance(event, Opened), "the ledger must begin with one Opened", event)
         with localcontext(EXACT):
             match event:
                 case Opened():
@@ -245,13 +242,13 @@ class Books:
         with localcontext(EXACT):
             for name, holding in self.account.holdings.items():
                 total = sum((b.legs[name].size for b in self._books.values() if name in b.legs), ZERO)
-                _must(total == holding.size, f"books of {name} sum to {total}, the account holds", holding.size)
+                must(total == holding.size, f"books of {name} sum to {total}, the account holds", holding.size)
             costs = sum((holding.cost for holding in self.account.holdings.values()), ZERO)
             paid = costs - self.account.realized
-            _must(paid == self.account.flow, f"fills cost {self.account.flow}, the account says", paid)
+            must(paid == self.account.flow, f"fills cost {self.account.flow}, the account says", paid)
 
     def _open(self, event: Opened) -> None:
-        _must(event.prefix.isalnum(), "a ledger's prefix must be letters and digits", event)
+        must(event.prefix.isalnum(), "a ledger's prefix must be letters and digits", event)
         self.prefix = event.prefix
         self.account.currency = event.currency
         self.account.deposit = self.peak = event.cash
@@ -268,9 +265,9 @@ class Books:
 
     def _intend(self, event: Intended) -> None:
         intent = event.intent
-        _must(intent.id not in self.intents, "an intent must be new", intent)
+        must(intent.id not in self.intents, "an intent must be new", intent)
         for leg in intent.legs:
-            _must(leg.instrument in self._instruments, "an intent must be of known instruments", intent)
+            must(leg.instrument in self._instruments, "an intent must be of known instruments", intent)
         self.intents[intent.id] = IntentState(intent, event.barred)
         self._unsettled[intent.id] = intent
         if intent.origin is Origin.EXCHANGE:
@@ -284,10 +281,10 @@ class Books:
     def _plan(self, event: Planned) -> None:
         order = event.order
         state = self._intent(order.intent, event)
-        _must(order.client_id not in self.orders, "an order must be new", order)
-        _must(0 <= order.leg < len(state.intent.legs), "an order must be of a leg of its intent", order)
-        _must(state.intent.legs[order.leg].instrument == order.instrument, "an order must be of its leg", order)
-        _must(order.attempt == len(state.orders[order.leg]), "attempts must be counted without a gap", order)
+        must(order.client_id not in self.orders, "an order must be new", order)
+        must(0 <= order.leg < len(state.intent.legs), "an order must be of a leg of its intent", order)
+        must(state.intent.legs[order.leg].instrument == order.instrument, "an order must be of its leg", order)
+        must(order.attempt == len(state.orders[order.leg]), "attempts must be counted without a gap", order)
         record = OrderRecord(order, event.ts)
         self.orders[order.client_id] = record
         state.orders[order.leg].append(record)
@@ -302,15 +299,15 @@ class Books:
 
     def _fill(self, event: Filled) -> None:
         fill, parts = event.fill, event.parts
-        _must(fill.trade_id not in self._trades, "a trade must be booked once", fill)
-        _must(fill.instrument in self._instruments, "a fill must be of a known instrument", fill)
-        _must(fill.fee_currency == self.currency or not fill.fee, f"fees must be in {self.currency}", fill)
-        _must(sum((p.size for p in parts), ZERO) == fill.size, "the parts of a fill must sum to its size", event)
-        _must(sum((p.fee for p in parts), ZERO) == fill.fee, "the parts of a fill must sum to its fee", event)
+        must(fill.trade_id not in self._trades, "a trade must be booked once", fill)
+        must(fill.instrument in self._instruments, "a fill must be of a known instrument", fill)
+        must(fill.fee_currency == self.currency or not fill.fee, f"fees must be in {self.currency}", fill)
+        must(sum((p.size for p in parts), ZERO) == fill.size, "the parts of a fill must sum to its size", event)
+        must(sum((p.fee for p in parts), ZERO) == fill.fee, "the parts of a fill must sum to its fee", event)
         for part in parts:
             legs = self._intent(part.intent, event).intent.legs
-            _must(0 <= part.leg < len(legs), "a part must be of a leg of its intent", event)
-            _must(legs[part.leg].instrument == fill.instrument, "a part must be of its leg's instrument", event)
+            must(0 <= part.leg < len(legs), "a part must be of a leg of its intent", event)
+            must(legs[part.leg].instrument == fill.instrument, "a part must be of its leg's instrument", event)
         self._trades.add(fill.trade_id)
         self.fills += 1
         self._last_fill = max(self._last_fill, fill.ts)
@@ -335,7 +332,7 @@ class Books:
 
     def _settle(self, event: Settled) -> None:
         state = self._intent(event.intent, event)
-        _must(state.outcome is None, "an intent must be settled once", event)
+        must(state.outcome is None, "an intent must be settled once", event)
         state.outcome, state.detail = event.outcome, event.detail
         del self._unsettled[event.intent]
         self._retire(state)
@@ -355,9 +352,9 @@ class Books:
 
     def _bill(self, event: Billed) -> None:
         bill = event.bill
-        _must(bill.id not in self._bills, "a bill must be booked once", bill)
+        must(bill.id not in self._bills, "a bill must be booked once", bill)
         total = sum((share.amount for share in event.shares), ZERO)
-        _must(not event.shares or total == bill.change, "the shares of a bill must sum to it", event)
+        must(not event.shares or total == bill.change, "the shares of a bill must sum to it", event)
         self._bills.add(bill.id)
         self.last_bill = bill.id
         self.account.bill(bill)
@@ -400,8 +397,3 @@ class Books:
         if state is None:
             raise InvariantError(f"an intent must stand before what comes of it: {event}")
         return state
-
-
-def _must(holds: bool, rule: str, thing: object) -> None:
-    if not holds:
-        raise InvariantError(f"{rule}: {thing}")
