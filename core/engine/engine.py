@@ -215,6 +215,8 @@ class Engine:
         """From a closed bar to its orders: features, scores, decision, risk (all in `Trader.on_bar`), ledger,
         legs. Under lockstep the step ends when every order it caused is settled."""
         began = monotonic()
+        if self.orders.foreign:
+            await self.reconcile()  # A stop has fired within the bar: what is decided rests on what is held now.
         bar = await self._funded(bar)
         self.market.bar(bar)
         self._bar = bar

@@ -29,18 +29,21 @@ class Guard:
         reduce-only, the two together cannot open anything. What goes wrong is kept in `wrong` until it is mended.
         """
         async with self._lock:
-            try:
-                held = await self._known(instrument)
-                net = self._journal.books.net(instrument.id)
-                if net and (held is None or held.size != -net):
-                    mark = await self._venue.mark(instrument.id)
-                    away = 1 - self._distance if net > 0 else 1 + self._distance
-                    await self._place(instrument, -net, instrument.round_price(mark * away))
-                if held is not None and held.size != -net:
-                    await self._remove(held)
-                self.wrong.pop(instrument.id, None)
-            except VenueError as error:
-                self.wrong[instrument.id] = f"{instrument.id}: its catastrophe order could not be set: {error}"
+            await self._keep(instrument)
+
+    async def _keep(self, instrument: Instrument) -> None:
+        try:
+            held = await self._known(instrument)
+            net = self._journal.books.net(instrument.id)
+            if net and (held is None or held.size != -net):
+                mark = await self._venue.mark(instrument.id)
+                away = 1 - self._distance if net > 0 else 1 + self._distance
+                await self._place(instrument, -net, instrument.round_price(mark * away))
+            if held is not None and held.size != -net:
+                await self._remove(held)
+            self.wrong.pop(instrument.id, None)
+        except VenueError as error:
+            self.wrong[instrument.id] = f"{instrument.id}: its catastrophe order could not be set: {error}"
 
     async def _known(self, instrument: Instrument) -> Protection | None:
         """The protection the exchange holds for us. Of one whose reply was lost the exchange is asked: should it
@@ -78,6 +81,10 @@ class Guard:
         orphan and is cancelled; what the ledger holds and the exchange does not is forgotten. Foreign ones are
         left alone. Then every instrument gets what it needs.
         """
+        async with self._lock:
+            return await self._reconcile(instruments)
+
+    async def _reconcile(self, instruments: dict[str, Instrument]) -> list[str]:
         books = self._journal.books
         repairs = []
         theirs = {p.client_id: p for p in await self._venue.protections()}
@@ -91,5 +98,5 @@ class Guard:
                 await self._venue.unprotect(protection)
                 repairs.append(f"{protection.instrument}: orphaned catastrophe order {name} cancelled")
         for instrument in instruments.values():
-            await self.keep(instrument)
+            await self._keep(instrument)
         return repairs

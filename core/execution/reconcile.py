@@ -1,6 +1,8 @@
 """Does the ledger tell the same as the exchange? Asked at the start, on reconnect, and on a timer."""
 
+import asyncio
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -10,7 +12,7 @@ from core.domain.orders import Action, Fill, Intent, Leg, OrderState, Origin, ba
 from core.execution.journal import Journal
 from core.execution.orders import Orders
 from core.execution.protection import Guard
-from core.portfolio.events import AnyEvent, Billed, Filled, Intended, Part, Repaired, Settled, Share
+from core.portfolio.events import AnyEvent, Billed, Filled, Intended, Part, Protected, Repaired, Settled, Share
 from core.portfolio.pairbook import Claim
 from core.venues.port import Venue
 
@@ -41,9 +43,16 @@ class Reconciler:
         self._orders = orders
         self._guard = guard
         self._instruments = instruments
+        self._lock = asyncio.Lock()
 
     async def run(self) -> Verdict:
-        """Orders, fills, bills, positions, cash, protections, in the order in which they explain each other."""
+        """Orders, fills, bills, positions, cash, protections, in the order in which they explain each other.
+
+        One at a time: two that find the same thing unexplained would both explain it."""
+        async with self._lock:
+            return await self._run()
+
+    async def _run(self) -> Verdict:
         books = self._journal.books
         repaired = []
         for record in [r for r in books.orders.values() if not r.state.final]:
@@ -81,19 +90,25 @@ class Reconciler:
         A fill that no order of ours explains, but which takes back what the books hold, is given to the books
         that held it; what is left of it, or adds exposure, is foreign: shown, and left alone.
         """
-        adopted = []
+        books, adopted = self._journal.books, []
         for trade_id, fill in list(self._orders.foreign.items()):
-            claims, rest = self._journal.books.split_exchange_fill(fill)
-            if not claims or rest:
+            await self._journal.record_from(partial(self._adoption, fill))
+            if not books.has_trade(trade_id):
                 continue
-            await self._journal.record(*self._exchange_events(fill, claims))
             del self._orders.foreign[trade_id]
             cause = f"catastrophe order {fill.algo_id}" if fill.algo_id else "the exchange itself"
             adopted.append(f"{fill.instrument}: {fill.size} contracts closed at {fill.price} by {cause}")
         return adopted
 
+    def _adoption(self, fill: Fill) -> list[AnyEvent]:
+        """What to write of a fill that no order explains, by what the books hold at this moment."""
+        claims, rest = self._journal.books.split_exchange_fill(fill)
+        if not claims or rest or self._journal.books.has_trade(fill.trade_id):
+            return []
+        return self._exchange_events(fill, claims)
+
     def _exchange_events(self, fill: Fill, claims: tuple[Claim, ...]) -> list[AnyEvent]:
-        """The exchange's own intents, one a book, then the fill they explain, then their end."""
+        """The stop that fired, the exchange's own intents, one a book, the fill they explain, then their end."""
         books = self._journal.books
         intents = []
         for number, claim in enumerate(claims, books.exchange_intents):
@@ -104,7 +119,10 @@ class Reconciler:
                 Intent(name, fill.ts, claim.strategy, claim.pair, Action.CLOSE, Origin.EXCHANGE, legs, reason)
             )
         parts = tuple(Part(i.id, 0, claim.size, claim.fee) for i, claim in zip(intents, claims, strict=True))
+        held = books.protections.get(fill.instrument)
+        fired = [held] if held is not None and held.client_id == fill.algo_id else []
         return [
+            *(Protected(fill.ts, protection, "fired") for protection in fired),
             *(Intended(fill.ts, intent, barred=True) for intent in intents),
             Filled(fill.ts, fill, parts),
             *(Settled(fill.ts, intent.id, "done") for intent in intents),
