@@ -325,6 +325,7 @@ def _events(bar: Bar, outcome: Outcome) -> list[AnyEvent]:
         tuple(f"{x.pair}: {x.reason}" for x in decision.exits),
         decision.released,
         refused or hold,
+        tuple(asset for asset, valid in zip(outcome.view.assets, bar.valid, strict=True) if not valid),
     )
     intents = zip(outcome.intents, outcome.barred, strict=True)
     return [decided, *(Intended(bar.close_ms, intent, barred) for intent, barred in intents)]

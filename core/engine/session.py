@@ -48,7 +48,8 @@ class Session:
         self._exchange: ExchangeProcess | None = None
         self._decided = ""
         self._commands = Commands(self.view, self.stopping)
-        self._link = LinkServer(settings.paths.socket, self._commands.handle, session=iso(wall_ms()))
+        self._name = iso(wall_ms())
+        self._link = LinkServer(settings.paths.socket, self._commands.handle, session=self._name)
         self._base = self._status()
 
     async def run(self) -> dict[str, Any] | None:
@@ -187,7 +188,7 @@ class Session:
     def _status(self) -> Status:
         run, venue = self._run, self.settings.venue.name
         return Status(
-            session=iso(wall_ms()),
+            session=self._name,
             venue=venue,
             mode=MODES[venue],
             phase="",

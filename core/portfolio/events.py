@@ -30,7 +30,7 @@ class Opened(Event, frozen=True, tag="opened"):
 
 class Decided(Event, frozen=True, tag="decided"):
     """A strategy's answer to the bar that opened at `bar`: what it wants, and whose bar after a stop ended.
-    `text` is the reason in words when it holds."""
+    `text` is the reason in words when it holds; `missing` are the assets whose candle the bar closed without."""
 
     bar: int
     strategy: str
@@ -38,6 +38,7 @@ class Decided(Event, frozen=True, tag="decided"):
     exits: tuple[str, ...]
     released: tuple[str, ...]
     text: str
+    missing: tuple[str, ...] = ()
 
 
 class Intended(Event, frozen=True, tag="intended"):
