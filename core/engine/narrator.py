@@ -54,7 +54,7 @@ def describe(journal: Journal, event: AnyEvent) -> tuple[str, str, str] | None:
     """(kind, level, text) of an event; None for those that are no news."""
     match event:
         case Decided(missing=missing) if missing:
-            return "health", "warn", f"bar closed without a candle of {', '.join(missing)}: their pairs are not traded"
+            return "health", "warn", f"no candle of {', '.join(missing)}: their pairs are not traded"
         case Decided(entries=entries, exits=exits, text=text):
             if not entries and not exits:
                 return ("decision", "info", f"hold: {text}") if text else None
