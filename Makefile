@@ -33,6 +33,10 @@ bench: ready ## measure speed against a plain baseline in the same run, and keep
 	@echo "make bench: each figure beside its baseline; kept in tests/bench/results/latest.md"
 	@$(PYTHON) -m tests.bench --keep
 
+pictures: ready ## draw the README's pictures of the screen
+	@echo "make pictures: draws the screen into cockpit/pictures/"
+	@$(PYTHON) tests/cockpit/pictures.py
+
 clean: ## remove .venv and every cache (never your ledgers and models)
 	@echo "make clean: removes .venv and caches"
 	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

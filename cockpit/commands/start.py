@@ -44,6 +44,7 @@ def bare(config: Path | None) -> None:
     elif settings.venue.name == "demo":
         _start(settings, ["demo", *flags(config=config)])
     else:
+        settings.venue.refuse_real_money()
         _start(settings, ["run", *flags(config=config)])
 
 
@@ -62,7 +63,9 @@ def run(
 ) -> NoReturn:
     """This process becomes the engine."""
     options = {"venue.name": venue, "engine.strategies": list(strategy) or None}
-    _refuse_second(load(config, options=options))
+    settings = load(config, options=options)
+    settings.venue.refuse_real_money(live)
+    _refuse_second(settings)
     words = flags(venue=venue, live=live, strategy=strategy, json=as_json, config=config)
     become("core.engine", ["run", *words])
 

@@ -168,7 +168,8 @@ def _explained(error: ValidationError, entries: Mapping[str, tuple[object, str]]
         source = next(source for key, (_, source) in entries.items() if key.startswith(f"{section}."))
         return UserError(f"{source}: {section}: {first['msg'].removeprefix('Value error, ')}")
     value, source = entries[key]
-    return UserError(f"{source}: {key} = {value!r}: allowed is {_allowed(known[key])}")
+    code = 2 if source == "options" else 1
+    return UserError(f"{source}: {key} = {value!r}: allowed is {_allowed(known[key])}", code)
 
 
 KINDS = {int: "a whole number", float: "a number", Decimal: "a number"}

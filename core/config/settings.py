@@ -75,6 +75,12 @@ class Venue(Section):
     leverage: int = Field(1, ge=1, le=125)
     margin_mode: Literal["cross"] = "cross"
 
+    def refuse_real_money(self, live: bool = False) -> None:
+        """Raise UserError where orders would move real money: not before their safeguards are complete."""
+        if live or self.name == "okx":
+            asked = "--live" if live else "venue okx"
+            raise UserError(f"{asked} means real money, which this version refuses: use --venue okx-demo or demo")
+
 
 class Demo(Section):
     """The local exchange and its market: synthetic from `seed`, or the candles of `replay`."""
