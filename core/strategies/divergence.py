@@ -6,6 +6,7 @@ backtest as in the demo and live. All conditions are judged on the bar that has 
 
 import math
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,19 +39,25 @@ class Why(IntEnum):
 TEXTS = (
     "held",
     "an order is at work",
-    "too few aligned bars, or a silent leg",
-    "z within the entry band",
-    "reversion not likely enough",
+    "fewer than {p.min_bars} aligned bars, or a silent leg",
+    "|z| is not above {p.z_entry:g}",
+    "probability is not above {p.prob_threshold:g}",
     "barred after a stop until z crosses zero",
-    "cooling down after the last trade",
+    "cooling down for {p.cooldown_bars} bars after its last trade",
     "funding against a leg",
-    "all places are taken",
+    "all {p.max_concurrent_positions} places are taken",
     "one of its assets is held",
-    "correlates with a held asset",
+    "correlates above {p.correlation_threshold:g} with a held asset",
     "another pair scores higher",
     "entered",
 )
-"""`Why` in plain words, by number."""
+"""`Why` in plain words, by number; `p` are the parameters."""
+
+
+@lru_cache(maxsize=8)
+def texts(params: DivergenceParams) -> tuple[str, ...]:
+    """`TEXTS` with the numbers of these parameters."""
+    return tuple(text.format(p=params) for text in TEXTS)
 
 
 def decide(view: View, holdings: Holdings, params: DivergenceParams, name: str = "divergence") -> Decision:
@@ -67,7 +74,7 @@ def decide(view: View, holdings: Holdings, params: DivergenceParams, name: str =
     why = _filters(view, holdings, params, z, side, released)
     chosen = _choose(view, holdings, params, score, why)
     entries = tuple(_entry(view, row, int(side[row]), z, score, params) for row in chosen)
-    text = "" if entries or exits else _best(view, score, why)
+    text = "" if entries or exits else _best(view, score, why, params)
     return Decision(
         view.ts,
         name,
@@ -75,7 +82,7 @@ def decide(view: View, holdings: Holdings, params: DivergenceParams, name: str =
         exits,
         released,
         why,
-        TEXTS,
+        texts(params),
         score,
         np.where(view.usable, side, 0).astype(np.int8),
         text,
@@ -209,13 +216,13 @@ def _entry(view: View, row: int, side: int, z: Floats, score: Floats, params: Di
     )
 
 
-def _best(view: View, score: Floats, why: NDArray[np.uint8]) -> str:
+def _best(view: View, score: Floats, why: NDArray[np.uint8], params: DivergenceParams) -> str:
     """Why even the best pair that is not held is not entered."""
     free = np.flatnonzero(why != Why.HELD)
     if not len(free):
         return ""
     row = int(free[np.argmax(score[free])])
-    return f"{view.pairs[row].name}: {TEXTS[why[row]]}"
+    return f"{view.pairs[row].name}: {texts(params)[why[row]]}"
 
 
 def _row(view: View, name: str) -> int | None:

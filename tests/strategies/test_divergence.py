@@ -40,10 +40,10 @@ def test_the_highest_score_is_entered_and_every_pair_is_told_why() -> None:
     assert entry.score == pytest.approx(2.7)
     assert told(decision) == {
         "BTC/ETH": "another pair scores higher",
-        "BTC/SOL": "z within the entry band",  # 1.0 is not above 1.0
-        "BTC/XRP": "too few aligned bars, or a silent leg",
-        "ETH/SOL": "z within the entry band",
-        "ETH/XRP": "reversion not likely enough",  # 0.5 is not above 0.5
+        "BTC/SOL": "|z| is not above {p.z_entry:g}",  # 1.0 is not above 1.0
+        "BTC/XRP": "fewer than {p.min_bars} aligned bars, or a silent leg",
+        "ETH/SOL": "|z| is not above {p.z_entry:g}",
+        "ETH/XRP": "probability is not above {p.prob_threshold:g}",  # 0.5 is not above 0.5
         "SOL/XRP": "entered",
     }
     assert decision.exits == ()
@@ -69,7 +69,7 @@ def test_a_high_spread_is_sold_and_a_low_one_bought(z: float, side: int) -> None
 
 
 def test_when_nothing_is_done_the_best_pair_says_why() -> None:
-    assert decide(view({"BTC/ETH": 0.9}), holdings(), PARAMS).text == "BTC/ETH: z within the entry band"
+    assert decide(view({"BTC/ETH": 0.9}), holdings(), PARAMS).text == "BTC/ETH: |z| is not above 1"
     assert decide(view({"BTC/ETH": 2.0}), holdings(), PARAMS).text == ""
 
 
@@ -104,7 +104,7 @@ def test_nothing_is_entered_beside_a_held_pair_when_there_is_one_place() -> None
     decision = decide(view({"BTC/ETH": 2.0, "SOL/XRP": 3.0}), holdings(book()), PARAMS)
     assert decision.entries == ()
     assert told(decision)["BTC/ETH"] == "held"
-    assert told(decision)["SOL/XRP"] == "all places are taken"
+    assert told(decision)["SOL/XRP"] == "all {p.max_concurrent_positions} places are taken"
 
 
 def test_an_asset_is_held_once() -> None:
@@ -123,7 +123,7 @@ def test_nothing_is_held_that_moves_with_what_is_held(value: float, entered: boo
         params(max_concurrent_positions=2),
     )
     assert bool(decision.entries) is entered
-    assert told(decision)["SOL/XRP"] == ("entered" if entered else "correlates with a held asset")
+    assert told(decision)["SOL/XRP"] == ("entered" if entered else "correlates above {p.correlation_threshold:g} with a held asset")
 
 
 def test_the_legs_of_one_pair_may_move_together() -> None:
@@ -138,7 +138,7 @@ def test_entries_of_one_bar_are_filtered_against_each_other() -> None:
     assert told(decision)["ETH/SOL"] == "one of its assets is held"
     decision = decide(view(z, correlation={("BTC", "XRP"): -0.9}), holdings(), two)
     assert [entry.pair for entry in decision.entries] == ["BTC/ETH"]
-    assert told(decision)["SOL/XRP"] == "correlates with a held asset"
+    assert told(decision)["SOL/XRP"] == "correlates above {p.correlation_threshold:g} with a held asset"
 
 
 def test_what_is_at_work_takes_its_place_and_is_left_alone() -> None:
@@ -146,7 +146,7 @@ def test_what_is_at_work_takes_its_place_and_is_left_alone() -> None:
     decision = decide(view({"BTC/ETH": 3.0, "SOL/XRP": 2.0}), holdings(working=working), PARAMS)
     assert decision.entries == ()
     assert told(decision)["BTC/ETH"] == "an order is at work"
-    assert told(decision)["SOL/XRP"] == "all places are taken"
+    assert told(decision)["SOL/XRP"] == "all {p.max_concurrent_positions} places are taken"
     closing = holdings(book(), working={"BTC/ETH": Action.CLOSE})
     assert decide(view({"BTC/ETH": -3.0}), closing, PARAMS).exits == ()
 
@@ -346,7 +346,7 @@ def test_a_pair_cools_down_for_some_bars() -> None:
         last = Closed("BTC/ETH", NOW - bars * HOUR, -1, "z crossed", False)
         decision = decide(view({"BTC/ETH": 2.0}), holdings(closed=(last,)), cool)
         assert bool(decision.entries) is entered
-        assert told(decision)["BTC/ETH"] == ("entered" if entered else "cooling down after the last trade")
+        assert told(decision)["BTC/ETH"] == ("entered" if entered else "cooling down for {p.cooldown_bars} bars after its last trade")
 
 
 # -- the frame of it --------------------------------------------------------------------------------

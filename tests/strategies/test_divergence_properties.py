@@ -152,15 +152,15 @@ def test_every_pair_has_the_reason_that_a_plain_reading_of_the_rule_gives(case: 
         elif name in case.holdings.working:
             told[name] = "an order is at work"
         elif not seen.usable[row]:
-            told[name] = "too few aligned bars, or a silent leg"
+            told[name] = "fewer than {p.min_bars} aligned bars, or a silent leg"
         elif abs(z) <= p.z_entry:
-            told[name] = "z within the entry band"
+            told[name] = "|z| is not above {p.z_entry:g}"
         elif seen.probability[row] <= p.prob_threshold:
-            told[name] = "reversion not likely enough"
+            told[name] = "probability is not above {p.prob_threshold:g}"
         elif last and last.barred and z < 0:
             told[name] = "barred after a stop until z crosses zero"
         elif last and NOW - last.ts < p.cooldown_bars * HOUR:
-            told[name] = "cooling down after the last trade"
+            told[name] = "cooling down for {p.cooldown_bars} bars after its last trade"
         elif short < -p.funding_threshold or long > p.funding_threshold:
             told[name] = "funding against a leg"
         else:
