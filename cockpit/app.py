@@ -1,10 +1,13 @@
 """The terminal: paints first, then connects; follows the engine; survives its going away and coming back."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from rich.segment import Segments
+from rich.traceback import Traceback
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -18,6 +21,7 @@ from core.domain.errors import UserError
 from core.domain.snapshot import Command, Reply
 from core.link.client import LinkClient, new_id
 
+FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 RETRY = 0.5
 """Seconds between two attempts to reach the engine."""
 ACTING_TIMEOUT = 30.0
@@ -38,7 +42,7 @@ class CockpitApp(App[str]):
     AUTO_FOCUS = None
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "stop", "Stop", id="act.stop", priority=True, tooltip="Stop the engine (asks first)"),
-        Binding("ctrl+c", "leave", "Leave", id="app.leave", show=False, tooltip="How to leave", priority=True),
+        Binding("ctrl+c", "leave", "Leave", id="app.leave", show=False, tooltip="How to leave; copies marked text"),
     ]
 
     def __init__(
@@ -63,6 +67,7 @@ class CockpitApp(App[str]):
         self.set_keymap(keymap or {})
         self._palette: Palette | None = None
         self._since = 0
+        self._could_act = False
 
     @property
     def palette(self) -> Palette:
@@ -110,6 +115,7 @@ class CockpitApp(App[str]):
                     self._take(client, changed)
             finally:
                 self.client = None
+                self._tell_keys()
                 await client.close()
 
     def _wait_for(self, refusal: str) -> bool:
@@ -142,18 +148,24 @@ class CockpitApp(App[str]):
             self._lost()
         elif "status" in changed:
             self.dashboard.say(latest.status.warning if latest.status else "")
-        self.dashboard.refresh_bindings()
+        self._tell_keys()
+
+    def _tell_keys(self) -> None:
+        """Have the footer drawn again, which is dear, when keys have begun or ceased to work."""
+        if self.may_act != self._could_act:
+            self._could_act = self.may_act
+            self.dashboard.refresh_bindings()
 
     def _lost(self) -> None:
         status = self.latest.status
         if status is not None and status.phase in ("stopping", "failed"):
             end = "has stopped" if status.phase == "stopping" else f"has failed ({status.detail})"
             text = f"THE ENGINE {end.upper()}: positions and protection stay at the exchange; start it with "
-            self.dashboard.say(f"{text}`cockpit demo --resume` or `cockpit run`", grave=True)
+            self.dashboard.say(f"{text}cockpit demo --resume or cockpit run", grave=True)
             return
         self.dashboard.say(
             f"ENGINE UNREACHABLE since {format.clock(self._since)} UTC: positions and protection stay at the "
-            "exchange; `cockpit attach` / `cockpit demo --resume`",
+            "exchange; cockpit attach / cockpit demo --resume",
             grave=True,
         )
 
@@ -199,6 +211,17 @@ class CockpitApp(App[str]):
             self.exit("No engine was reached. Start one: cockpit demo", return_code=3)
         else:
             self.exit("The engine goes on. Come back: cockpit attach. Stop it: cockpit stop")
+
+    def export_screenshot(self, *, title: str | None = None, simplify: bool = False) -> str:
+        """The screen as SVG, without the addresses of fonts elsewhere: a picture asks nobody for anything."""
+        return FONTS.sub("", super().export_screenshot(title=title, simplify=simplify))
+
+    def _fatal_error(self) -> None:
+        """End with a traceback that shows no local variables: they may hold secrets."""
+        self.bell()
+        traceback = Traceback(width=None, show_locals=False)
+        self._exit_renderables.append(Segments(self.console.render(traceback, self.console.options)))
+        self._close_messages_no_wait()
 
     def action_leave(self) -> None:
         self.notify("q leaves this terminal and the engine goes on; ctrl+q stops the engine", title="leave?")

@@ -36,7 +36,7 @@ def chart(values: Sequence[float], width: int, height: int) -> list[str]:
         first, last = row(top), row(bottom)
         above, below = before or (first, last)
         before = (first, last)
-        # It reaches to its neighbour, so that the line has no holes.
-        for y in range(min(first, below), max(last, above) + 1):
+        # It reaches to where its neighbour ends, so that the line has no holes.
+        for y in range(min(first, below + 1), max(last, above - 1) + 1):
             cells[y // 4][column // 2] |= _DOTS[column % 2][y % 4]
     return ["".join(chr(0x2800 + bits) for bits in line) for line in cells]

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 NONE = "–"
 """What stands for a number that is not known."""
+UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 def fits(width: int, *candidates: str) -> str:
@@ -13,16 +14,13 @@ def fits(width: int, *candidates: str) -> str:
 
 
 def number(value: float, decimals: int = 2, width: int = 0, *, sign: bool = False) -> str:
-    """`value` with thousands separators; in fewer decimals, then in k, M, B, where `width` is short."""
+    """`value` with thousands separators; in fewer decimals, then in k, M, B, T, where `width` is short."""
     if not math.isfinite(value):
         return NONE
     plus = "+" if sign else ""
     longer = [f"{value:{plus},.{places}f}" for places in range(decimals, -1, -1)]
-    scaled = [
-        f"{value / unit:{plus}.{p}f}{name}" for unit, name in ((1e3, "k"), (1e6, "M"), (1e9, "B")) for p in (1, 0)
-    ]
-    if abs(value) < 1000:
-        scaled = []
+    unit, name = next(((unit, name) for unit, name in UNITS if abs(value) >= unit), (1.0, ""))
+    scaled = [f"{value / unit:{plus}.{places}f}{name}" for places in (1, 0)] if name else []
     return fits(width, *longer, *scaled)
 
 

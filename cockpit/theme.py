@@ -54,6 +54,7 @@ DEFAULTS = {
 class Palette:
     """Rich styles by meaning, for what panels draw line by line."""
 
+    ground: Style
     text: Style
     bold: Style
     strong: Style
@@ -89,6 +90,7 @@ class Palette:
             return Style(bgcolor=ground.blend(ink_, share).rich_color)
 
         return cls(
+            ground=ink("foreground") + Style(bgcolor=Color.parse(variables["background"]).rich_color),
             text=ink("foreground"),
             bold=Style(bold=True),
             strong=ink("foreground", bold=True),

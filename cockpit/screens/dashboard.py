@@ -29,6 +29,10 @@ ACTING = frozenset({"pause", "open", "close", "flatten"})
 """Actions that need an engine which listens to us."""
 
 
+GROUPS = {"act": "act", "view": "look", "jump": "jump", "panel": "move within a panel", "app": "leave, help"}
+"""Titles of the help's groups, by the first word of the bindings' ids."""
+
+
 def _jumps() -> Iterator[Binding]:
     for number, name in enumerate(PANELS, 1):
         yield Binding(str(number), f"jump('{name}')", name, id=f"jump.{name}", show=False, tooltip=f"To the {name}")
@@ -65,6 +69,7 @@ class Dashboard(Screen[None]):
         self.header = Header("header")
         self.banner = Static(id="banner", markup=False)
         self.board = Board()
+        self._said = ("", False)
         self.filter = Input(placeholder="pairs that contain…  (enter keeps, esc clears)", id="filter", compact=True)
 
     def compose(self) -> ComposeResult:
@@ -112,6 +117,9 @@ class Dashboard(Screen[None]):
 
     def say(self, banner: str, *, grave: bool = False) -> None:
         """Show a line below the header; nothing if it is empty."""
+        if (banner, grave) == self._said:  # drawing it means laying out the whole screen
+            return
+        self._said = (banner, grave)
         self.banner.display = bool(banner)
         self.banner.set_class(grave, "-grave")
         self.banner.update(f"{'✗' if grave else '!'} {banner}")
@@ -246,16 +254,21 @@ class Dashboard(Screen[None]):
 
     def action_help(self) -> None:
         p = self.palette
-        keys: dict[str, tuple[list[str], str]] = {}
-        for key, active in self.active_bindings.items():
+        found: dict[str, tuple[list[str], str]] = {}
+        for active in self.active_bindings.values():
             binding = active.binding
-            shown = self.app.get_key_display(binding)
-            words = keys.setdefault(binding.id or key, ([], binding.tooltip or binding.description))
-            if shown not in words[0]:
-                words[0].append(shown)
-        lines: list[Line] = [
-            [(f" {' '.join(names):<16} ", p.accent), (words, p.text)] for names, words in keys.values() if words
-        ]
+            names, _ = found.setdefault(binding.id or "", ([], binding.tooltip))
+            name = self.app.get_key_display(binding)
+            if name not in names:
+                names.append(name)
+        lines: list[Line] = []
+        for prefix, title in GROUPS.items():
+            lines += [[], [(f" {title}", p.strong)]] if lines else [[(f" {title}", p.strong)]]
+            lines += [
+                [(f"   {'  '.join(names):<14} ", p.accent), (words, p.text)]
+                for id_, (names, words) in found.items()
+                if id_.partition(".")[0] == prefix
+            ]
         self.app.push_screen(Help(lines))
 
     def action_detach(self) -> None:

@@ -42,9 +42,7 @@ class Question(ModalScreen[bool]):
                 yield Static(text(self._body), id="body")
             with Horizontal(id="buttons"):
                 yield Button("Cancel (n)", id="no", compact=True)
-                yield Button(
-                    f"{self._yes} (y)", id="yes", compact=True, variant="error" if self._grave else "primary"
-                )
+                yield Button(f"{self._yes} (y)", id="yes", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#no").focus()

@@ -72,7 +72,10 @@ class OpenTicket(Question):
             chosen = side == self.side
             lines.append(
                 [
-                    (f" {'(●)' if chosen else '( )'} {name:<5} the spread: ", p.strong if chosen else p.muted),
+                    (
+                        f" {'(●)' if chosen else '( )'} {name} the spread:{' ' * (7 - len(name))}",
+                        p.strong if chosen else p.muted,
+                    ),
                     (direction(self.pair, side, True), p.strong if chosen else p.muted),
                 ]
             )

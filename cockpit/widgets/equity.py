@@ -6,11 +6,13 @@ from textual.renderables.digits import Digits
 
 from cockpit import format
 from cockpit.braille import chart
-from cockpit.widgets.panel import Cell, Line, Panel, column
+from cockpit.widgets.panel import Cell, Line, Panel, column, fit
 from core.domain.snapshot import Equity
 
-SUMS = ("fees", "funding", "cash", "unrealized", "realized", "total", "free", "gross")
+SUMS = ("fees", "funding", "cash", "unrealised", "realised", "total", "free", "gross")
 """Sums of the account, the most wanted first; `total` is the gain since the start."""
+FIELDS = {"unrealised": "unrealized", "realised": "realized"}
+"""Where a sum's name is not that of its field."""
 LEVELS = frozenset({"cash", "free", "gross"})
 """Sums that are no gain or loss, so have neither sign nor colour."""
 BIG = 14
@@ -23,15 +25,26 @@ class EquityPanel(Panel):
     topics = frozenset({"equity"})
     title = "equity"
 
+    def __init__(self, id: str, number: int = 0) -> None:
+        super().__init__(id, number)
+        self._made: tuple[Equity | None, int, int] | None = None
+        self._made_lines: list[Line] = []
+
     def count(self) -> int:
         return 1
 
     def line(self, index: int, width: int) -> Line:
-        lines = self._lines(width, self.scrollable_content_region.height)
-        return lines[index] if index < len(lines) else []
+        key = (self.latest.equity, width, self.scrollable_content_region.height)
+        if self._made is None or self._made[0] is not key[0] or self._made[1:] != key[1:]:
+            self._made, self._made_lines = key, self._lines(*key[1:])
+        return self._made_lines[index] if index < len(self._made_lines) else []
+
+    def redraw(self) -> None:
+        self._made = None
+        super().redraw()
 
     def _line_at(self, y: int, width: int) -> Line:
-        return self.line(y, width)  # it never scrolls: what is shown depends on the height alone
+        return fit(self.line(y, width), width)  # it never scrolls: what is shown depends on the height alone
 
     def _lines(self, width: int, height: int) -> list[Line]:
         equity = self.latest.equity
@@ -76,7 +89,7 @@ class EquityPanel(Panel):
     def _row(self, equity: Equity, names: tuple[str, ...], room: int) -> Line:
         cells: Line = []
         for name in names:
-            value = equity.equity - equity.start if name == "total" else getattr(equity, name)
+            value = equity.equity - equity.start if name == "total" else getattr(equity, FIELDS.get(name, name))
             gain = name not in LEVELS
             text = format.number(value, 2, room - len(name) - 3, sign=gain)
             cells += [

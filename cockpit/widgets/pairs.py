@@ -62,7 +62,7 @@ class PairsPanel(Choosing):
         arrow = "↑" if (self.sort == "name") != self.reverse else "↓"
         shown = f"{len(self.order)} of {len(rows)}" if words else f"{len(rows)}"
         found = f"/{self.filter}  " if words else ""
-        self.note(f"{found}{shown} by {self.sort} {arrow}" if table else "")
+        self.note(f"{found}{shown} by {self.sort} {arrow}" if rows else "")
         self.sync()
 
     @staticmethod

@@ -56,18 +56,22 @@ def column(text: str, width: int, right: bool = False) -> str:
 
 
 def fit(line: Line, width: int) -> Line:
-    """`line` in at most `width` cells; what does not fit is replaced by `…`."""
+    """`line` in at most `width` cells: spaces at its end are dropped, anything else leaves a `…`."""
+    if sum(cell_len(text) for text, _ in line) <= width:
+        return line
+    whole = cell_len("".join(text for text, _ in line).rstrip()) <= width
+    room = width if whole else max(width - 1, 0)
     fitted: Line = []
     for text, style in line:
         length = cell_len(text)
-        if length > width:
-            return [*fitted, (cut(text, width), style)]
+        if length > room:
+            return [*fitted, (set_cell_size(text, room) + ("" if whole else "…"), style)]
         fitted.append((text, style))
-        width -= length
+        room -= length
     return fitted
 
 
-class Panel(ScrollView, can_focus=True):
+class Panel(ScrollView, can_focus=True, inherit_bindings=False):
     """A framed view. A subclass names its `topics` and `title`, and draws lines from what `update` has kept."""
 
     topics: ClassVar[frozenset[str]]
@@ -93,6 +97,7 @@ class Panel(ScrollView, can_focus=True):
         self.latest = Latest()
         self._drawn: dict[int, Line] = {}
         self._note = ""
+        self._frame = ("", "")
         self.note("")
 
     @property
@@ -130,8 +135,9 @@ class Panel(ScrollView, can_focus=True):
         self._note = text
         title = f"{self.number} {self.title}" if self.number else self.title
         foot = self.styles.border_bottom[0] not in ("", "none")
-        self.border_title = title if foot or not text else f"{title}  {escape(text)}"
-        self.border_subtitle = escape(text) if foot else ""
+        frame = (title, escape(text)) if foot else (f"{title}  {escape(text)}".rstrip(), "")
+        if frame != self._frame:  # setting them, even to the same, draws the whole panel again
+            self._frame = self.border_title, self.border_subtitle = frame
 
     def sync(self) -> None:
         """Draw again those visible lines that are no longer what is on the screen."""
@@ -156,7 +162,7 @@ class Panel(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         line = self._drawn[y] = self._line_at(y, width)
         strip = Strip([Segment(text, style) for text, style in line])
-        return strip.adjust_cell_length(width, line[-1][1] if line else None).apply_style(self.rich_style)
+        return strip.adjust_cell_length(width, line[-1][1] if line else None).apply_style(self.palette.ground)
 
     def _line_at(self, y: int, width: int) -> Line:
         if y < self.heading:
