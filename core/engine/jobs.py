@@ -106,7 +106,12 @@ class ExchangeProcess:
                 start_new_session=True,
             )
         assert process.stdout is not None
-        line = await process.stdout.readline()
+        try:
+            line = await process.stdout.readline()
+        except asyncio.CancelledError:
+            process.terminate()  # Stopped before anybody knew of it: nobody else would end it.
+            await process.wait()
+            raise
         if not line:
             await process.wait()
             said = log.read_text(errors="replace").strip().splitlines()

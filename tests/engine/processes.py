@@ -99,6 +99,11 @@ class Home:
             return pid
         return None
 
+    def strays(self) -> list[int]:
+        """Processes that were given a path of this home and still run."""
+        pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        return [pid for pid in pids if alive(pid, str(self.path))]
+
     def ledger(self) -> list[AnyEvent]:
         """What is in the ledger; only while no engine runs."""
         ledger = SyncLedger(self.path / "ledger" / "demo.sqlite")
@@ -112,8 +117,7 @@ class Home:
         for process in self._started:
             process.signal(signal.SIGKILL)
             await process.end()
-        pid = self.exchange_pid()
-        if pid is not None and alive(pid, "okx_local"):
+        for pid in self.strays():
             os.kill(pid, signal.SIGKILL)
 
 
