@@ -1,11 +1,24 @@
-"""Homes for engines."""
+"""Homes for engines, and an engine in this process whose time is virtual."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
+from tests.engine.desk import Desk
 from tests.engine.processes import Home
+from tests.execution.virtual import VirtualLoop
+
+VIRTUAL = ("test_feed", "test_engine_steps", "test_commands", "test_snapshots", "test_narrator")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Where there is no other process and no socket, nobody waits for a real clock."""
+    return {"virtual": VirtualLoop} if item.path.stem in VIRTUAL else {"real": asyncio.new_event_loop}
 
 
 @pytest_asyncio.fixture
@@ -13,3 +26,10 @@ async def home(tmp_path: Path) -> AsyncIterator[Home]:
     made = Home(tmp_path / "home")
     yield made
     await made.clear()
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    made = await Desk(tmp_path / "home").open()
+    yield made
+    await made.close()
