@@ -15,6 +15,18 @@ def decimate(values: Sequence[float], columns: int) -> list[tuple[float, float]]
     return [(min(part), max(part)) for a, b in pairwise(edges) if (part := values[a:b])]
 
 
+def stretch(values: Sequence[float], columns: int) -> list[tuple[float, float]]:
+    """Fewer values than columns, joined by straight lines."""
+    last = len(values) - 1
+    points = []
+    for column in range(columns):
+        at = column * last / max(columns - 1, 1)
+        i = min(int(at), max(last - 1, 0))
+        value = values[i] + (values[min(i + 1, last)] - values[i]) * (at - i)
+        points.append((value, value))
+    return points
+
+
 def chart(values: Sequence[float], width: int, height: int) -> list[str]:
     """`height` rows of `width` braille characters, the latest value at the right edge.
 
@@ -22,7 +34,7 @@ def chart(values: Sequence[float], width: int, height: int) -> list[str]:
     if not values or width < 1 or height < 1:
         return [" " * width] * height
     columns, rows = 2 * width, 4 * height
-    spans = decimate(values, columns)
+    spans = decimate(values, columns) if len(values) > columns else stretch(values, columns)
     low, high = min(a for a, _ in spans), max(b for _, b in spans)
     scale = (rows - 1) / (high - low) if high > low else 0.0
 
@@ -32,7 +44,7 @@ def chart(values: Sequence[float], width: int, height: int) -> list[str]:
     cells = [[0] * width for _ in range(height)]
     before: tuple[int, int] | None = None
     for column in range(columns):
-        bottom, top = spans[column * len(spans) // columns]
+        bottom, top = spans[column]
         first, last = row(top), row(bottom)
         above, below = before or (first, last)
         before = (first, last)

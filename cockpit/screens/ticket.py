@@ -83,6 +83,8 @@ class OpenTicket(Question):
         ticket = self.ticket
         if ticket is None:
             return [*lines, [(f" {self._refusal}", p.attention)]]
+        if not ticket.legs:
+            return [*lines, [(" ✗ refused: ", p.loss + p.bold), (ticket.refused, p.loss)]]
         lines.append([(f" {'':<5} {'asset':<6}{'contracts':>11}{'amount':>14}{'price':>12}{'value':>13}", p.muted)])
         for leg in ticket.legs:
             value = abs(leg.units) * leg.mark

@@ -48,11 +48,11 @@ class EquityPanel(Panel):
 
     def _lines(self, width: int, height: int) -> list[Line]:
         equity = self.latest.equity
-        if equity is None:
+        if equity is None or not (equity.start or equity.curve):  # an account of nothing agrees with nothing
             return [[(" no account yet", self.palette.muted)]]
         top = [*self._number(equity, width, height), self._today(equity, width)]
         sign = self._agreement(equity, width)
-        columns = 3 if width >= 52 else 2
+        columns = 3 if width >= 60 else 2
         rows = 0 if height < 8 else 2 if height < 12 else -(-len(SUMS) // columns)
         room = height - len(top) - rows - 1
         if room < 1:
@@ -79,7 +79,8 @@ class EquityPanel(Panel):
         p = self.palette
         start = equity.equity - equity.today
         share = equity.today / start if start else 0.0
-        down = f"{format.percent(-abs(equity.drawdown), 1)} from peak" if equity.drawdown else "at its peak"
+        word = "drawdown" if width >= 36 else "dd"
+        down = f"{word} {format.percent(-abs(equity.drawdown))}" if equity.drawdown else "at its peak"
         return [
             (f" today {format.number(equity.today, sign=True)}", p.signed(equity.today)),
             (f" {format.percent(share)}" if width >= 42 else "", p.signed(equity.today)),

@@ -6,6 +6,8 @@ from cockpit import format
 from cockpit.widgets.panel import Cell, Line, Panel
 from core.domain.snapshot import Status
 
+UNUSUAL = frozenset({"starting", "training", "warming", "stopping", "failed"})
+"""Phases in which the engine does not (yet, or any more) do its daily work."""
 STATES = {"active": "▶ ACTIVE", "paused": "‖ PAUSED"}
 
 
@@ -52,7 +54,7 @@ class Header(Panel, can_focus=False):
             left[-1] = (" ✗ NO LINK ", p.danger)
         if self.read_only:
             left.append((" READ-ONLY ", p.attention))
-        left.append((f" {status.phase}", p.text if status.phase == "running" else p.attention))
+        left.append((f" {status.phase}", p.attention if status.phase in UNUSUAL else p.text))
         bars = f"bar {status.bars:,}/{status.bars_total:,}" if status.bars_total else f"bar {status.bars:,}"
         market = format.clock(status.market_ms, "%Y-%m-%d %H:%M:%S")
         return left, [

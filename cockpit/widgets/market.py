@@ -5,6 +5,8 @@ from cockpit.widgets.panel import Cell, Line, Panel
 from cockpit.widgets.table import Column, Columns
 from core.domain.snapshot import Stream
 
+INDENT = 9
+"""Cells before the assets of a cluster."""
 GLYPHS = {"live": "●", "stale": "◐", "down": "○"}
 
 
@@ -75,34 +77,47 @@ class ClustersPanel(Panel):
     topics = frozenset({"clusters"})
     title = "clusters"
 
-    def groups(self) -> list[list[tuple[str, float]]]:
-        """Assets and their mean correlation within the cluster, largest clusters first."""
+    def groups(self) -> list[tuple[str, list[tuple[str, float]]]]:
+        """Clusters as a title and their assets with their mean correlations; the largest first, and last the assets
+        that belong to none."""
         clusters = self.latest.clusters
         if clusters is None:
             return []
         found: dict[int, list[tuple[str, float]]] = {}
         for asset, cluster, similarity in zip(clusters.asset, clusters.cluster, clusters.similarity, strict=True):
             found.setdefault(cluster, []).append((asset, similarity))
-        return sorted(found.values(), key=len, reverse=True)
+        together = sorted((group for group in found.values() if len(group) > 1), key=len, reverse=True)
+        alone = [group[0] for group in found.values() if len(group) == 1]
+        titled = [(f"ρ {format.plain(sum(mean for _, mean in group) / len(group))}", group) for group in together]
+        return [*titled, ("alone", alone)] if alone else titled
 
     def count(self) -> int:
-        return max(len(self.groups()), 1)
+        return len(self._wrapped(self.scrollable_content_region.width))
+
+    def wanted(self, width: int) -> int:
+        return len(self._wrapped(width))
 
     def sync(self) -> None:
-        self.note(f"by {self.latest.clusters.method}" if self.latest.clusters else "")
+        self.note(self.latest.clusters.method if self.groups() and self.latest.clusters else "")
         super().sync()
 
     def line(self, index: int, width: int) -> Line:
+        return self._wrapped(width)[index]
+
+    def _wrapped(self, width: int) -> list[Line]:
+        """The clusters, each on as many lines as it takes."""
         p = self.palette
-        groups = self.groups()
-        if not groups:
-            return [(" not enough bars yet", p.muted)]
-        group = groups[index]
-        if len(group) == 1:
-            return [(" alone   ", p.muted), (group[0][0], p.text)]
-        mean = sum(similarity for _, similarity in group) / len(group)
-        line: Line = [(f" ρ {format.plain(mean)}", p.muted)]
-        each = width >= 9 + 11 * len(group)  # room for every asset's own number
-        for asset, similarity in group:
-            line += [(f"  {asset}", p.text), (f" {format.plain(similarity)}" if each else "", p.muted)]
-        return line
+        lines: list[Line] = []
+        for title, group in self.groups():
+            each = title != "alone" and width >= INDENT + 11 * len(group)  # room for every asset's own number
+            line: Line = [(f" {title:<{INDENT - 1}}", p.muted)]
+            room = width - INDENT
+            for asset, similarity in group:
+                value = f" {format.plain(similarity)}" if each else ""
+                if len(asset) + len(value) > room:
+                    lines.append(line)
+                    line, room = [(" " * INDENT, p.muted)], width - INDENT
+                line += [(asset, p.text), (f"{value}  ", p.muted)]
+                room -= len(asset) + len(value) + 2
+            lines.append(line)
+        return lines or [[(" not enough bars yet", p.muted)]]

@@ -146,7 +146,8 @@ class PairsPanel(Choosing):
     def _pair(self, row: int) -> Cell:
         held = self._table.held[row]
         name = self._table.name[row]
-        sign = "●" if held else "▸" if name == self.chosen else " "
+        chosen = name == self.chosen
+        sign = ("◉" if chosen else "●") if held else "▸" if chosen else " "
         return f"{sign}{name}", self.palette.strong if held or self._table.direction[row] else self.palette.text
 
     def _z(self, row: int) -> Cell:

@@ -211,6 +211,7 @@ class Choosing(Panel):
     def __init__(self, id: str, number: int = 0) -> None:
         super().__init__(id, number)
         self.chosen = ""
+        self.free = True
 
     def names(self) -> list[str]:
         """The rows' names, in the order in which they are shown."""
@@ -221,9 +222,10 @@ class Choosing(Panel):
         return 1
 
     def place(self) -> int:
-        """The selected row, or -1 if there are none. A selected row that has gone hands over to the first."""
+        """The selected row, or -1 if there are none. While nobody has chosen (or after `g`), and where the chosen
+        row has gone, it is the first."""
         names = self.names()
-        if self.chosen in names:
+        if self.chosen in names and not self.free:
             return names.index(self.chosen)
         self.chosen = names[0] if names else ""
         return 0 if names else -1
@@ -239,6 +241,7 @@ class Choosing(Panel):
         if not names:
             return
         row = min(max(row, 0), len(names) - 1)
+        self.free = False
         self.chosen = names[row]
         high = self.row_height(self.scrollable_content_region.width)
         top = row * high
@@ -262,6 +265,7 @@ class Choosing(Panel):
 
     def action_first(self) -> None:
         self.choose(0)
+        self.free = True
 
     def action_last(self) -> None:
         self.choose(len(self.names()) - 1)

@@ -14,7 +14,9 @@ def side_word(side: int) -> str:
 
 
 def age(row: PositionRow, bar_ms: int) -> str:
-    """How long it has been held: bars, and what that is in hours."""
+    """How long it has been held, in whole bars."""
+    if row.bars <= 0:
+        return "new"
     return f"{row.bars} bars" if bar_ms <= 0 else format.seconds(row.bars * bar_ms / 1000)
 
 
@@ -73,22 +75,20 @@ class PositionsPanel(Choosing):
         if row.working:
             guard = (f"{row.working}…", p.attention)
         gap, form = ("  ", " {} → {}") if wide else (" ", "{}→{}")
-        room = min(max(width - (106 if wide else 71), 6), 33)
         stop, target = format.percent(row.stop, 1), format.percent(row.target, 1)
         if wide:
             stop, target = f"stop {stop} ", f" {target} target"
-        return [
+        left: Line = [
             (f"{chosen}{column(row.pair, 9)}{gap}", p.strong),
             (f"{side_word(row.side):<5}{gap}", p.text),
             (f"z{form.format(format.signed(row.z_entry), format.signed(row.z_now))}{gap}", p.muted),
             (f"{format.number(row.pnl, 2, 9, sign=True):>9} ", p.signed(row.pnl) + p.bold),
             (f"{format.percent(row.pnl_share, 2, 7):>7}{gap}", p.signed(row.pnl_share)),
             (stop, p.muted),
-            (format.gauge(row.pnl_share, row.stop, row.target, room), p.signed(row.pnl_share)),
-            (f"{target}{gap}", p.muted),
-            (f"{age(row, bar_ms):>3}{gap}", p.muted),
-            guard,
         ]
+        right: Line = [(f"{target}{gap}", p.muted), (f"{age(row, bar_ms):>3}{gap}", p.muted), guard]
+        room = min(max(width - sum(len(text) for text, _ in left + right), 3), 33)
+        return [*left, (format.gauge(row.pnl_share, row.stop, row.target, room), p.signed(row.pnl_share)), *right]
 
     def _leg(self, leg: LegRow) -> Line:
         p = self.palette

@@ -131,6 +131,61 @@ async def test_training_shows_its_progress_and_why_there_are_no_scores(tmp_path:
         assert "no position" in it.text(it.board.positions)
 
 
+async def test_before_there_is_an_account_nothing_is_claimed_of_it(tmp_path: Path) -> None:
+    scene = Scene()
+    nothing = msgspec.convert(
+        {
+            name: [] if name.startswith("curve") else name == "agrees" or 0
+            for name in scene.equity().__struct_fields__
+            if name != "currency"
+        }
+        | {"currency": "USDT"},
+        type(scene.equity()),
+    )
+    scene.equity = lambda: nothing  # type: ignore[method-assign]
+    async with cockpit(tmp_path, scene=scene) as it:
+        assert "no account yet" in it.text() and "ledger = exchange" not in it.text()
+
+
+async def test_an_account_that_does_not_agree_is_loud(tmp_path: Path) -> None:
+    scene = Scene()
+    differs = replace(scene.equity(), agrees=False)
+    scene.equity = lambda: differs  # type: ignore[method-assign]
+    async with cockpit(tmp_path, scene=scene) as it:
+        assert "✗ LEDGER AND EXCHANGE DIFFER" in it.text()
+
+
+async def test_a_bare_position_is_loud(tmp_path: Path) -> None:
+    scene = Scene()
+    bare = [replace(row, protected=False) for row in scene.positions()]
+    scene.positions = lambda: bare  # type: ignore[method-assign]
+    async with cockpit(tmp_path, scene=scene) as it:
+        assert "BARE !" in it.text(it.board.positions)
+        await it.pilot.resize_terminal(*ROOMY)
+        await it.until(lambda: "UNPROTECTED" in it.text(it.board.positions))
+
+
+async def test_a_stream_that_fell_silent_is_named_in_words(tmp_path: Path) -> None:
+    scene = Scene()
+    rows = scene.streams()
+    rows[2] = replace(rows[2], state="stale", age=14.0)
+    rows[3] = replace(rows[3], state="down", age=240.0)
+    scene.streams = lambda: rows  # type: ignore[method-assign]
+    async with cockpit(tmp_path, ROOMY, scene) as it:
+        await it.publish(streams_live=8)
+        text = it.text(it.board.board.panels["streams"])
+        assert "14s ◐ stale" in text and "4m ○ down" in text
+        assert "streams 8/10 !" in it.text(it.board.header) and "oldest 4m !" in it.text(it.board.header)
+
+
+async def test_clusters_name_their_method_and_lose_no_asset(tmp_path: Path) -> None:
+    async with cockpit(tmp_path, (120, 36)) as it:
+        panel = it.board.board.panels["clusters"]
+        text = it.text(panel)
+        assert all(asset in text for asset in it.engine.scene.prices)
+        assert "alone" in text and str(panel.border_subtitle) == "168-bar correlation"
+
+
 async def test_a_warning_of_the_engine_is_shown_until_it_ends(tmp_path: Path) -> None:
     async with cockpit(tmp_path) as it:
         await it.publish(warning="the clock is off by 1.4 s [sic]")
@@ -215,6 +270,18 @@ async def test_the_selection_stays_with_its_pair(tmp_path: Path) -> None:
         assert pairs.chosen in it.text(pairs), "it is brought into view"
         await it.press("g")
         assert pairs.chosen == pairs.names()[0] and pairs.chosen in it.text(pairs)
+
+
+async def test_until_one_chooses_the_top_row_is_selected(tmp_path: Path) -> None:
+    async with cockpit(tmp_path) as it:
+        pairs, scene = it.board.pairs, it.engine.scene
+        scene.z["BNB/ADA"], scene.probability["BNB/ADA"] = 4.0, 0.9
+        await it.publish(market_ms=1_723_130_000_000)
+        assert pairs.selected and pairs.selected[0] == "BNB/ADA" == pairs.chosen
+        await it.press("j", "g")
+        scene.z["BTC/ETH"], scene.probability["BTC/ETH"] = -5.0, 0.9
+        await it.publish(market_ms=1_723_140_000_000)
+        assert pairs.chosen == "BTC/ETH", "g is the top, whichever pair that is"
 
 
 async def test_a_click_selects_a_row(tmp_path: Path) -> None:
