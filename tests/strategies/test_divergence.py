@@ -123,7 +123,9 @@ def test_nothing_is_held_that_moves_with_what_is_held(value: float, entered: boo
         params(max_concurrent_positions=2),
     )
     assert bool(decision.entries) is entered
-    assert told(decision)["SOL/XRP"] == ("entered" if entered else "correlates above {p.correlation_threshold:g} with a held asset")
+    assert told(decision)["SOL/XRP"] == (
+        "entered" if entered else "correlates above {p.correlation_threshold:g} with a held asset"
+    )
 
 
 def test_the_legs_of_one_pair_may_move_together() -> None:
@@ -346,7 +348,9 @@ def test_a_pair_cools_down_for_some_bars() -> None:
         last = Closed("BTC/ETH", NOW - bars * HOUR, -1, "z crossed", False)
         decision = decide(view({"BTC/ETH": 2.0}), holdings(closed=(last,)), cool)
         assert bool(decision.entries) is entered
-        assert told(decision)["BTC/ETH"] == ("entered" if entered else "cooling down for {p.cooldown_bars} bars after its last trade")
+        assert told(decision)["BTC/ETH"] == (
+            "entered" if entered else "cooling down for {p.cooldown_bars} bars after its last trade"
+        )
 
 
 # -- the frame of it --------------------------------------------------------------------------------
