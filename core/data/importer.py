@@ -1,217 +1,190 @@
-"""Long tables of candles (Parquet or CSV) to a Panel: aligned, checked, every mended gap told.
+"""Candles and funding rates from long tables to a Panel: checked, aligned, every mended gap told.
 
-Columns: timestamp (bar OPEN time: ms or s since 1970, ISO text, or a date type; naive is UTC), symbol (BTCUSDT,
-BTC-USDT-SWAP, BTC/USDT:USDT ...), open, high, low, close, volume (base units). Funding: timestamp, symbol, rate
-(`funding_rate`, `last_funding_rate` or `rate`) and, if given, the period in hours.
+Candles: timestamp (bar OPEN time), symbol, open, high, low, close, volume (base units). Funding: timestamp (of the
+settlement), symbol, the rate and, if the file has it, the hours that it is for. How files may spell these:
+`core.data.tables`. A row in any order; a bar that is missing becomes an invalid one that repeats the last close.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
-from numpy.typing import NDArray
 
 from core.clock import iso
-from core.data.panel import Ints, Panel
+from core.data.panel import EIGHT_HOURS_MS, Ints, Panel, last_where
+from core.data.tables import Flags, Rows, read_rows
 from core.domain.errors import UserError
 from core.domain.market import Floats
 
-BARS_MS = {"1m": 60_000, "5m": 300_000, "15m": 900_000, "1h": 3_600_000, "4h": 14_400_000, "1d": 86_400_000}
+HOUR_MS = 3_600_000
+BARS_MS = {
+    "1m": 60_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "1h": HOUR_MS,
+    "4h": 4 * HOUR_MS,
+    "1d": 24 * HOUR_MS,
+}
 PRICES = ("open", "high", "low", "close")
+OHLCV = (*PRICES, "volume")
 RATES = ("funding_rate", "last_funding_rate", "rate")
 PERIODS = ("funding_interval_hours", "interval_hours", "period_hours")
-
-
-def asset_of(symbol: str) -> str:
-    """The asset of a symbol in any of the usual spellings: BTCUSDT, BTC-USDT-SWAP, BTC/USDT:USDT -> BTC."""
-    base = symbol.upper().replace("/", "-").replace("_", "-").split("-")[0].split(":")[0]
-    for quote in ("USDT", "USDC", "USD"):
-        if base.endswith(quote) and base != quote:
-            return base.removesuffix(quote)
-    return base
+NOTES = 5
+"""Assets named in full, of all those of which the same is to be told."""
 
 
 def load_panel(
-    path: Path, funding_path: Path | None = None, assets: Sequence[str] | None = None, bar: str = "1h"
+    path: Path, funding_path: Path | None = None, assets: Sequence[str] | None = None, bar: str | None = None
 ) -> Panel:
-    """A Panel of the candles in `path`, of `assets` in that order (default: all, by name), of bars `bar` long.
-
-    Raises UserError, one line, for whatever makes the file unfit; gaps are filled with invalid bars and noted."""
-    bar_ms = BARS_MS.get(bar)
-    if bar_ms is None:
-        raise UserError(f"bar {bar!r}: one of {', '.join(BARS_MS)}")
-    table = _read(path)
-    _need(path, table, ("timestamp", "symbol", *PRICES, "volume"))
-    rows = _Rows.of(path, table, assets)
-    _check_prices(path, table, rows)
-    ts = np.arange(rows.ts.min(), rows.ts.max() + 1, bar_ms, dtype=np.int64)
-    places = _places(path, rows, ts, bar_ms)
-    grids = []
-    for name in (*PRICES, "volume"):
-        grid = np.full((len(ts), len(rows.assets)), 0.0 if name == "volume" else np.nan)
-        grid[places, rows.asset] = _floats(path, table, name)[rows.kept]
-        grids.append(grid)
-    notes = _gaps(path, rows, places, len(ts), ts)
-    rate, period = _funding(funding_path, rows.assets, ts, bar_ms) if funding_path else (None, None)
-    return Panel.of(ts, rows.assets, grids, bar_ms, rate, period, notes=notes)
+    """A Panel of the candles in `path`, of `assets` in that order (default: all, by name), of bars `bar` long
+    (default: as the times are apart). Raises UserError for whatever makes a file unfit; gaps are noted."""
+    candles, bar_ms = read_candles(path, assets, bar)
+    rates = read_rates(funding_path, candles) if funding_path else None
+    return panel_of(candles, bar_ms, rates)
 
 
-class _Rows(NamedTuple):
-    """Which rows count: their open times, the number of their asset, and where in the table they stand."""
-
-    assets: tuple[str, ...]
-    ts: Ints
-    asset: NDArray[np.intp]
-    kept: NDArray[np.intp]
-
-    @classmethod
-    def of(cls, path: Path, table: pa.Table, assets: Sequence[str] | None) -> "_Rows":
-        encoded = pc.dictionary_encode(table["symbol"].cast(pa.string())).combine_chunks()
-        if isinstance(encoded, pa.ChunkedArray):
-            encoded = encoded.chunk(0)
-        found = [asset_of(symbol) for symbol in encoded.dictionary.to_pylist()]
-        chosen = tuple(assets) if assets else tuple(sorted(set(found)))
-        missing = [asset for asset in chosen if asset not in found]
-        if missing:
-            there = ", ".join(sorted(set(found))[:20])
-            raise UserError(f"{path}: no candles of {', '.join(missing)}; it has {there}: change universe.assets")
-        number = np.array([chosen.index(name) if name in chosen else -1 for name in found])
-        asset = number[encoded.indices.to_numpy(zero_copy_only=False)]
-        kept = np.flatnonzero(asset >= 0)
-        return cls(chosen, _times(path, table["timestamp"])[kept], asset[kept], kept)
-
-
-def _read(path: Path) -> pa.Table:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give a Parquet or CSV file of candles")
-    try:
-        if path.suffix.lower() in (".csv", ".txt"):
-            return pyarrow.csv.read_csv(path)
-        return pyarrow.parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        line = str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: cannot be read as Parquet or CSV ({line}); save it again as one of them"
-        ) from error
-
-
-def _need(path: Path, table: pa.Table, names: Sequence[str]) -> None:
-    missing = [name for name in names if name not in table.column_names]
+def read_candles(path: Path, assets: Sequence[str] | None = None, bar: str | None = None) -> tuple[Rows, int]:
+    """Rows of candles that make sense, each on the grid and there once; and the length of their bar in ms."""
+    rows = read_rows(path, {name: (name,) for name in OHLCV}, assets=assets)
+    missing = [asset for asset in rows.assets if asset not in rows.found]
     if missing:
-        have = ", ".join(table.column_names)
-        raise UserError(f"{path}: no column {', '.join(missing)}; it has {have}: rename them and import again")
-    if not table.num_rows:
-        raise UserError(f"{path}: no rows; export the candles again")
+        there = ", ".join(rows.found[:20])
+        raise UserError(f"{path}: no candles of {', '.join(missing)}; it has {there}: change universe.assets")
+    for name in PRICES:
+        rows.refuse(rows.columns[name] <= 0, f"{name} is not above zero")
+    o, high, low, c, volume = (rows.columns[name] for name in OHLCV)
+    rows.refuse(volume < 0, "volume is below zero")
+    rows.refuse(high < low, "high is below low")
+    rows.refuse(high < np.maximum(o, c), "high is below open or close")
+    rows.refuse(low > np.minimum(o, c), "low is above open or close")
+    bar_ms = _bar_ms(rows, bar)
+    rows.refuse_doubles()
+    return rows, bar_ms
 
 
-def _times(path: Path, column: pa.ChunkedArray) -> Ints:
-    """Milliseconds UTC, whatever the column's type."""
-    kind = column.type
-    try:
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            column = pc.cast(column, pa.timestamp("ms"))
-        if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-            column = pc.cast(column, pa.timestamp("ms", getattr(column.type, "tz", None)), safe=False)
-            return np.asarray(pc.cast(column, pa.int64()).to_numpy(), np.int64)
-        times = np.asarray(column.to_numpy(), np.int64)
-    except (pa.ArrowException, ValueError, TypeError) as error:
-        line = str(error).splitlines()[0]
-        raise UserError(f"{path}: column timestamp is {kind}, not a time ({line}): give ms UTC or ISO") from error
-    return times * 1000 if times.max() < 100_000_000_000 else times
-
-
-def _floats(path: Path, table: pa.Table, name: str) -> Floats:
-    try:
-        return np.asarray(pc.cast(table[name], pa.float64()).to_numpy(), np.float64)
-    except pa.ArrowException as error:
+def read_rates(path: Path, candles: Rows) -> Rows:
+    """Funding rates of the candles' assets, each there once; columns `rate` and, if the file has it, `hours`."""
+    rows = read_rows(path, {"rate": RATES}, {"hours": PERIODS}, candles.assets)
+    if not len(rows.ts):
+        raise UserError(f"{path}: no rates of {', '.join(rows.assets)}; it has {', '.join(rows.found[:20])}")
+    if "hours" in rows.columns:
+        rows.refuse(rows.columns["hours"] <= 0, "the hours of the rate are not above zero")
+    rows.refuse_doubles()
+    if rows.ts[-1] < candles.ts[0] or rows.ts[0] > candles.ts[-1] + max(BARS_MS.values()):
         raise UserError(
-            f"{path}: column {name} is {table[name].type}, not numbers: mend it and import again"
-        ) from error
-
-
-def _check_prices(path: Path, table: pa.Table, rows: _Rows) -> None:
-    """Name the first impossible candle: not finite, not positive, or high and low that contradict the rest."""
-    o, h, low, c = (_floats(path, table, name)[rows.kept] for name in PRICES)
-    volume = _floats(path, table, "volume")[rows.kept]
-    wrongs = {
-        "a price or volume that is no finite number": ~np.isfinite(o + h + low + c + volume),
-        "a price that is not above zero": np.minimum(np.minimum(o, c), low) <= 0,
-        "a negative volume": volume < 0,
-        "a high below or a low above its other prices": (h < np.maximum(o, c)) | (low > np.minimum(o, c)),
-    }
-    for what, wrong in wrongs.items():
-        if wrong.any():
-            first = int(np.flatnonzero(wrong)[0])
-            raise UserError(
-                f"{path}: {rows.assets[rows.asset[first]]} at {iso(int(rows.ts[first]))} has {what}"
-                f" ({int(wrong.sum())} such rows): mend or drop them and import again"
-            )
-
-
-def _places(path: Path, rows: _Rows, ts: Ints, bar_ms: int) -> Ints:
-    """Where on the time grid each row stands; rows off the grid and doubled rows are refused."""
-    places, off = np.divmod(rows.ts - ts[0], bar_ms)
-    if off.any():
-        first = int(np.flatnonzero(off)[0])
-        raise UserError(
-            f"{path}: {rows.assets[rows.asset[first]]} has a bar at {iso(int(rows.ts[first]))}, off the grid of"
-            f" {bar_ms // 60_000} minutes: set universe.bar to the bar of the file"
+            f"{path}: rates from {iso(int(rows.ts[0]))} to {iso(int(rows.ts[-1]))}, but the candles are from"
+            f" {iso(int(candles.ts[0]))} to {iso(int(candles.ts[-1]))}: give the rates of that time"
         )
-    keys = places * len(rows.assets) + rows.asset
-    values, counts = np.unique(keys, return_counts=True)
-    if (counts > 1).any():
-        key = int(values[np.argmax(counts > 1)])
-        place, asset = divmod(key, len(rows.assets))
+    return rows
+
+
+def panel_of(candles: Rows, bar_ms: int, rates: Rows | None = None) -> Panel:
+    """The Panel of checked rows: `candles` on the grid from the first to the last, `rates` where they settled."""
+    first = int(candles.ts[0])
+    places = (candles.ts - first) // bar_ms
+    shape = (int(places[-1]) + 1, len(candles.assets))
+    ts = first + bar_ms * np.arange(shape[0], dtype=np.int64)
+    there = np.zeros(shape, np.bool_)
+    there[places, candles.asset] = True
+    grids = []
+    for name in OHLCV:
+        grid = np.full(shape, 0.0 if name == "volume" else np.nan)
+        grid[places, candles.asset] = candles.columns[name]
+        grids.append(grid)
+    notes = _gaps(candles.assets, ts, there)
+    if rates is None:
+        return Panel.of(ts, candles.assets, grids, bar_ms, notes=notes)
+    rate, period, before = _funding(rates, ts, bar_ms)
+    notes += _funding_notes(rates)
+    return Panel.of(ts, candles.assets, grids, bar_ms, rate, period, before, notes)
+
+
+def _bar_ms(rows: Rows, bar: str | None) -> int:
+    """The length of a bar, after a look at how far the times are apart and whether they keep to one grid."""
+    if bar is not None and bar not in BARS_MS:
+        raise UserError(f"bar {bar!r}: one of {', '.join(BARS_MS)}")
+    times = np.unique(rows.ts)
+    apart = np.diff(times)
+    lengths, counts = np.unique(apart, return_counts=True)
+    usual = int(lengths[np.argmax(counts)]) if len(lengths) else BARS_MS[bar or "1h"]
+    named = {length: name for name, length in BARS_MS.items()}.get(usual, f"{usual / 60_000:g} minutes")
+    bar_ms = BARS_MS[bar] if bar else usual
+    if bar_ms not in BARS_MS.values():
+        raise UserError(f"{rows.path}: its bars are {named} long, not one of {', '.join(BARS_MS)}: resample it")
+    if bar and len(apart) and apart.min() > bar_ms:
         raise UserError(
-            f"{path}: {rows.assets[asset]} has {int(counts.max())} candles at {iso(int(ts[place]))}"
-            f" ({int((counts > 1).sum())} such times): drop the doubles and import again"
+            f"{rows.path}: its bars are {named} long, not {bar}: set universe.bar, or give another file"
         )
-    return np.asarray(places, np.int64)
+    phases, counts = np.unique(rows.ts % bar_ms, return_counts=True)
+    grid = f"off the grid of {bar_ms // 60_000} minutes (most bars of the file are {named} apart)"
+    rows.refuse(rows.ts % bar_ms != phases[np.argmax(counts)], grid, "mend the times, or set universe.bar")
+    bars = int(times[-1] - times[0]) // bar_ms + 1
+    if bars > 10 * len(times) + 1000:
+        after = int(times[np.argmax(apart)])
+        raise UserError(
+            f"{rows.path}: {bars} bars from {iso(int(times[0]))} to {iso(int(times[-1]))}, but candles at"
+            f" {len(times)} of them alone; the longest gap follows {iso(after)}: mend the times or split the file"
+        )
+    return bar_ms
 
 
-def _gaps(path: Path, rows: _Rows, places: Ints, bars: int, ts: Ints) -> tuple[str, ...]:
-    """A line for each asset with bars missing between its first and its last."""
-    notes = []
-    for number, asset in enumerate(rows.assets):
-        mine = np.sort(places[rows.asset == number])
-        lost = int(mine[-1] - mine[0] + 1 - len(mine))
-        if lost:
-            after = int(mine[np.argmax(np.diff(mine) > 1)])
-            notes.append(
-                f"{path.name}: {asset} lacks {lost} bars, the first after {iso(int(ts[after]))}: kept invalid"
+def _gaps(assets: tuple[str, ...], ts: Ints, there: Flags) -> tuple[str, ...]:
+    """What is missing, a line an asset: bars between its first and its last, and time before and after them."""
+    first, last = there.argmax(0), len(ts) - 1 - there[::-1].argmax(0)
+    lost = last - first + 1 - there.sum(0)
+    holes, parts = [], []
+    for i, asset in enumerate(assets):
+        if lost[i]:
+            at = first[i] + int(there[first[i] :, i].argmin())
+            holes.append(
+                f"{asset} lacks {lost[i]} bars, the first at {iso(int(ts[at]))}: filled, and marked invalid"
             )
-        if mine[0] > 0 or mine[-1] < bars - 1:
-            notes.append(f"{path.name}: {asset} only from {iso(int(ts[mine[0]]))} to {iso(int(ts[mine[-1]]))}")
-    return tuple(notes)
+        if first[i] or last[i] < len(ts) - 1:
+            parts.append(f"{asset} has candles from {iso(int(ts[first[i]]))} to {iso(int(ts[last[i]]))} alone")
+    return _short(holes) + _short(parts)
 
 
-def _funding(path: Path, assets: tuple[str, ...], ts: Ints, bar_ms: int) -> tuple[Floats, Ints]:
-    """Rates on the grid of the bars within which they were settled, and their periods in ms (8 hours unless the
-    file says otherwise). Several in one bar are summed."""
-    table = _read(path)
-    name = next((name for name in RATES if name in table.column_names), RATES[0])
-    _need(path, table, ("timestamp", "symbol", name))
-    rows = _Rows.of(path, table, assets)
-    values = _floats(path, table, name)[rows.kept]
-    if not np.isfinite(values).all():
-        first = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise UserError(f"{path}: {assets[rows.asset[first]]} at {iso(int(rows.ts[first]))}: the rate is no number")
-    hours = next((column for column in PERIODS if column in table.column_names), None)
-    periods = _floats(path, table, hours)[rows.kept] if hours else np.full(len(values), 8.0)
-    places = (rows.ts - ts[0]) // bar_ms
-    inside = (places >= 0) & (places < len(ts))
-    at = places[inside], rows.asset[inside]
-    total, seen = np.zeros((len(ts), len(assets))), np.zeros((len(ts), len(assets)), np.bool_)
-    np.add.at(total, at, values[inside])
-    seen[at] = True
-    period = np.zeros((len(ts), len(assets)), np.int64)
-    period[at] = (periods[inside] * 3_600_000).astype(np.int64)
-    for row in range(1, len(ts)):
-        np.copyto(period[row], period[row - 1], where=period[row] == 0)
-    period[period == 0] = 28_800_000
-    return np.where(seen, total, np.nan), period
+def _short(notes: list[str]) -> tuple[str, ...]:
+    more = len(notes) - NOTES
+    return (*notes[:NOTES], f"and so {more} more assets") if more > 0 else tuple(notes)
+
+
+def _funding_notes(rates: Rows) -> tuple[str, ...]:
+    """Assets without rates; and those that seem to settle otherwise than every eight hours, if nothing is said."""
+    counts = np.bincount(rates.asset, minlength=len(rates.assets))
+    without = [
+        f"{asset} has no funding rate: taken as 0" for asset, n in zip(rates.assets, counts, strict=True) if not n
+    ]
+    if "hours" in rates.columns:
+        return _short(without)
+    odd = []
+    for i in np.flatnonzero(counts > 1):
+        hours = round(float(np.median(np.diff(rates.ts[rates.asset == i]))) / HOUR_MS)
+        if hours != 8:
+            odd.append(
+                f"{rates.assets[i]} settles every {hours} hours, but is read as 8: add a column {PERIODS[0]}"
+            )
+    return _short(without) + _short(odd)
+
+
+def _funding(rates: Rows, ts: Ints, bar_ms: int) -> tuple[Floats, Ints, Floats]:
+    """Rates (T, N) in the bars within which they were settled, their periods in ms (T, N), and the rate per 8
+    hours known before the first bar (N,). Of several in one bar both rates and periods are summed."""
+    shape = (len(ts), len(rates.assets))
+    hours = rates.columns.get("hours")
+    period = np.full(len(rates.ts), EIGHT_HOURS_MS) if hours is None else np.rint(hours * HOUR_MS).astype(np.int64)
+    places = (rates.ts - ts[0]) // bar_ms
+    inside, early = (places >= 0) & (places < len(ts)), places < 0
+    before, known = np.zeros(shape[1]), np.full(shape[1], EIGHT_HOURS_MS)
+    # Rows are in order of time, and of several assignments to one place the last one stays.
+    before[rates.asset[early]] = (rates.columns["rate"] * EIGHT_HOURS_MS / period)[early]
+    known[rates.asset[early]] = period[early]
+
+    at = places[inside], rates.asset[inside]
+    total, spans = np.full(shape, -0.0), np.zeros(shape, np.int64)  # -0.0 + x is x, for x = -0.0 too
+    np.add.at(total, at, rates.columns["rate"][inside])
+    np.add.at(spans, at, period[inside])
+    settled = spans > 0
+    last = last_where(settled)
+    spans = np.where(last >= 0, np.take_along_axis(spans, np.maximum(last, 0), 0), known)
+    return np.where(settled, total, np.nan), spans, before

@@ -1,12 +1,13 @@
 """The demo's market as a file: real candles or the seeded synthetic market. A process of its own, for it reads
-Parquet: `python -m core.engine.prepare --out FILE.npz (--replay FILE [--funding FILE] | --seed N --bars N)`."""
+Parquet: `python -m core.engine.prepare --out FILE.npz --lake DIR (--replay NAME|FILE [--funding FILE] | --seed N)`.
+"""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
-from core.data.importer import load_panel
+from core.data.manifest import open_panel
 from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
 from core.domain.errors import UserError
@@ -15,9 +16,8 @@ from core.domain.errors import UserError
 def _panel(arguments: argparse.Namespace) -> Panel:
     assets = tuple(arguments.assets.split(","))
     if arguments.replay:
-        return load_panel(
-            Path(arguments.replay), arguments.funding and Path(arguments.funding), assets, arguments.bar
-        )
+        funding = Path(arguments.funding) if arguments.funding else None
+        return open_panel(arguments.replay, arguments.lake, funding, assets, arguments.bar)
     return synthetic_panel(arguments.seed, arguments.bars, assets, arguments.bar_ms)
 
 
@@ -28,7 +28,8 @@ def main() -> int:
     parser.add_argument("--assets", required=True, help="comma-separated, in the order of the configuration")
     parser.add_argument("--bar", required=True)
     parser.add_argument("--bar-ms", type=int, required=True)
-    parser.add_argument("--replay", default="")
+    parser.add_argument("--replay", default="", help="candles, or a data set of the lake")
+    parser.add_argument("--lake", type=Path, required=True)
     parser.add_argument("--funding", default="")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--bars", type=int, default=8760)

@@ -77,7 +77,7 @@ async def prepare_market(settings: Settings, resume: bool, progress: Progress) -
     target = settings.paths.exchange / "market.npz"
     arguments = ["--out", str(target), "--assets", ",".join(universe.assets)]
     arguments += ["--bar", universe.bar, "--bar-ms", str(universe.bar_ms), "--seed", str(demo.seed)]
-    arguments += ["--bars", str(demo.market_bars)]
+    arguments += ["--bars", str(demo.market_bars), "--lake", str(settings.paths.lake)]
     for name, value in (("--replay", demo.replay), ("--funding", demo.funding)):
         if value:
             arguments += [name, value]

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", choices=["divergence"])
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("--panel", type=Path, help="a saved panel (.npz)")
-    source.add_argument("--data", type=Path, help="candles in long form (.parquet or .csv)")
+    source.add_argument("--data", type=Path, help="candles (.parquet or .csv), or a data set of the lake")
     command.add_argument("--funding", type=Path, help="funding rates, beside --data")
     command.add_argument("--train-bars", type=int, help="train on the first N bars alone (default: on all)")
     command.add_argument("--seed", type=int, help="of the forest's random draws")
@@ -108,10 +108,10 @@ def _panel(given: argparse.Namespace, settings: Settings) -> Panel:
             raise UserError(f"{given.panel}: no such file; make one with `cockpit data import`")
         panel = Panel.load(given.panel)
     else:
-        from core.data.importer import load_panel  # brings pyarrow, which the demo's --panel does without
+        from core.data.manifest import open_panel  # brings pyarrow, which the demo's --panel does without
 
         universe = settings.universe
-        panel = load_panel(given.data, given.funding, universe.assets, universe.bar)
+        panel = open_panel(given.data, settings.paths.lake, given.funding, universe.assets, universe.bar)
     bars = given.train_bars
     if bars is None:
         return panel
