@@ -253,10 +253,7 @@ def flatten(yes: Yes = False, json: Json = False, config: Config = None) -> None
 
 @train.command("divergence")
 def train_divergence(
-    data: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, metavar="FILE", help="Candles (default: the synthetic market)"),
-    ] = None,
+    data: Annotated[str, typer.Option(metavar="NAME|FILE", help="Candles: of the lake by name, or a file.")],
     funding: Funding = None,
     train_bars: TrainBars = None,
     seed: Seed = None,
@@ -277,6 +274,7 @@ def data_import(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="Parquet or CSV.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name here (default: the file's)")] = None,
     funding: Funding = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a data set of that name.")] = False,
     json: Json = False,
     config: Config = None,
 ) -> None:
@@ -286,7 +284,7 @@ def data_import(
     """
     from cockpit.commands import jobs
 
-    jobs.data_import(file, name, funding, as_json=json, config=config)
+    jobs.data_import(file, name, funding, replace=replace, as_json=json, config=config)
 
 
 @config.command("check")

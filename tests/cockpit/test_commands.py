@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from scene import FakeEngine, Scene
 
+from cockpit.commands.jobs import dataset
 from cockpit.commands.processes import Background, flags
 from core.domain.errors import UserError
 from core.domain.snapshot import Command, Reply
@@ -255,7 +256,8 @@ async def test_a_command_that_becomes_a_job_hands_on_signals_output_and_exit_cod
         "print(*sys.argv[1:], os.environ['OMP_WAIT_POLICY'], flush=True)\n"
         "signal.pause()\n"
     )
-    code = "from cockpit.commands.processes import become; become('job', ['--bars', '3'])"
+    code = "from cockpit.commands.jobs import dataset
+from cockpit.commands.processes import become; become('job', ['--bars', '3'])"
     job = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=shell.home, stdout=asyncio.subprocess.PIPE,
         env={**shell.environment(), "PYTHONPATH": str(shell.home), "OMP_WAIT_POLICY": "PASSIVE"},
@@ -278,6 +280,20 @@ async def test_an_engine_that_dies_while_starting_leaves_its_last_line(
     assert not engine.running
     with pytest.raises(UserError, match=r"^replay.csv: no such file$"):
         engine.progress()
+
+
+async def test_data_is_a_file_or_the_name_of_a_data_set(shell: Shell) -> None:
+    nothing = await shell("train divergence --data perp")
+    assert nothing.code == 1 and "the lake is empty: fill it with cockpit data import" in one_line(nothing.err)
+    place = shell.home / "lake" / "perp"
+    place.mkdir(parents=True)
+    candles, rates = place / "candles.parquet", place / "funding.parquet"
+    candles.touch()
+    assert dataset(shell.home / "lake", "perp") == (candles, None)
+    rates.touch()
+    assert dataset(shell.home / "lake", "perp") == (candles, rates)
+    assert dataset(shell.home / "lake", str(candles)) == (candles, None)
+    assert "the lake holds perp" in one_line((await shell("train divergence --data prep")).err)
 
 
 def test_flags_are_those_that_were_given() -> None:
