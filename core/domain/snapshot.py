@@ -8,7 +8,8 @@ import msgspec
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Who is at work and how. `phase`: starting, training, warming, running, stopping, failed.
+    """Who is at work and how. `phase`: starting, preparing, training, connecting, trading,
+    finished, stopping, failed.
 
     `mode`: DEMO, OKX-DEMO or LIVE. `state`: active or paused (no new entries). Lag and latency in ms;
     `wall_ms` is when the snapshot was made. `progress` in 0..1 while starting or training, else -1."""

@@ -45,7 +45,7 @@ TEXTS = (
     "barred after a stop until z crosses zero",
     "cooling down for {p.cooldown_bars} bars after its last trade",
     "funding against a leg",
-    "all {p.max_concurrent_positions} places are taken",
+    "no more than {p.max_concurrent_positions} at a time",
     "one of its assets is held",
     "correlates above {p.correlation_threshold:g} with a held asset",
     "another pair scores higher",

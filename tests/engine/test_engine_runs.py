@@ -40,7 +40,8 @@ async def test_real_candles(home: Home, shared_data: Path, speed: str) -> None:
     ten = "BTC,ETH,SOL,XRP,BNB,DOGE,ADA,AVAX,LINK,DOT"
     arguments = ("--json", "--speed", speed, "--bars", bars, *replay, *funding)
     said = await (await home.engine(*arguments, COCKPIT_UNIVERSE__ASSETS=ten)).result()
-    assert said["bars"] == int(bars)
+    # A market on a clock does not wait for an engine that starts: bars that close meanwhile are history to it.
+    assert said["bars"] == 300 if speed == "max" else 8 <= said["bars"] <= 12
     assert said["agrees"] == dict.fromkeys(said["agrees"], True)
     if speed == "max":
         assert said["round_trips"] > 5 and float(said["funding"]) != 0.0
@@ -71,7 +72,8 @@ async def test_an_exchange_that_dies_is_told_and_nothing_is_lost(home: Home) -> 
     assert "Traceback" not in errors and len(errors.strip().splitlines()) <= 1, errors
 
     said = await (await home.engine("--json", "--speed", "max", "--resume")).result()
-    assert all(said["agrees"].values()) and said["bars"] == 60
+    assert all(said["agrees"].values())
+    assert said["bars"] > 40, "bars that closed while no engine ran are history, the others are traded"
 
 
 async def test_a_strategy_that_nobody_knows_is_one_line(home: Home) -> None:

@@ -47,7 +47,8 @@ async def test_a_signal_stops_it_cleanly(home: Home, number: signal.Signals, cod
 
     # The next life goes on with them: nothing to repair, and the exchange's own word is the same to the end.
     said = await (await home.engine("--json", "--speed", "max", "--resume")).result()
-    assert all(said["agrees"].values()) and said["bars"] == 60
+    assert all(said["agrees"].values())
+    assert said["bars"] > 40, "bars that closed while no engine ran are history, the others are traded"
     assert [event for event in home.ledger() if isinstance(event, Repaired)] == []
     assert fold(home).intents.keys() >= books.intents.keys()
 

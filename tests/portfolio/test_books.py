@@ -1,23 +1,19 @@
 """What the books say after what has happened: each test is a sentence of their specification."""
 
-from decimal import Decimal
-
 import pytest
+from life import BTC, ETH, SOL, D, Life
 from stories import OPENED, SWAPS
 
 from core.domain.account import Bill, BillKind, Closed
 from core.domain.orders import (
     Action,
     Fill,
-    Intent,
-    Leg,
     Order,
     OrderReport,
     OrderState,
     OrderType,
     Origin,
     Protection,
-    client_id,
 )
 from core.portfolio.books import Books, Claim, InvariantError
 from core.portfolio.events import (
@@ -25,7 +21,6 @@ from core.portfolio.events import (
     Billed,
     Decided,
     Filled,
-    Intended,
     Loaded,
     Part,
     Planned,
@@ -37,173 +32,10 @@ from core.portfolio.events import (
     Switched,
 )
 
-D = Decimal
-BTC, ETH, SOL = SWAPS  # one contract: 0.01, 0.1, 1 units
-
-
-class Life:
-    """Books, with short ways to say what happens to them."""
-
-    def __init__(self) -> None:
-        self.books = Books(SWAPS)
-        self.trades = 0
-        self.tell(OPENED)
-
-    def tell(self, *events: AnyEvent) -> None:
-        for event in events:
-            self.books.apply(event)
-
-    def want(
-        self,
-        name: str,
-        *legs: tuple[str, str],
-        action: Action = Action.OPEN,
-        pair: str = "BTC/ETH",
-        strategy: str = "divergence",
-        barred: bool = False,
-        reason: str = "z +2.1",
-        origin: Origin = Origin.STRATEGY,
-    ) -> Intent:
-        made = tuple(Leg(instrument, D(size)) for instrument, size in legs)
-        intent = Intent(name, 1000, strategy, pair, action, origin, made, reason, side=1, stop=0.06, target=0.05)
-        self.tell(Intended(1000, intent, barred))
-        return intent
-
-    def plan(self, intent: str, leg: int, size: str) -> str:
-        attempt = self.books.progress(intent)[leg].attempts
-        instrument = self.books.intents[intent].intent.legs[leg].instrument
-        name = client_id(intent, leg, attempt)
-        order = Order(name, intent, leg, attempt, instrument, D(size), OrderType.MARKET, 9999)
-        self.tell(Planned(1001, order))
-        return name
-
-    def report(self, order: str, state: OrderState, filled: str = "0", code: str = "") -> None:
-        instrument = self.books.orders[order].order.instrument
-        self.tell(Reported(1002, OrderReport(order, "v" + order, instrument, state, D(filled), None, 1002, code)))
-
-    def make_fill(self, order: str, size: str, price: str = "100", fee: str = "0", ts: int = 1003) -> Fill:
-        self.trades += 1
-        instrument = self.books.orders[order].order.instrument
-        return Fill(f"t{self.trades}", "v" + order, order, instrument, D(size), D(price), D(fee), "USDT", ts)
-
-    def fill(self, order: str, size: str, price: str = "100", fee: str = "0", ts: int = 1003) -> None:
-        fill = self.make_fill(order, size, price, fee, ts)
-        parts = self.books.allocate(fill)
-        assert parts is not None
-        self.tell(Filled(ts, fill, parts))
-
-    def trade(self, name: str, *legs: tuple[str, str], price: str = "100", fee: str = "0", **what: object) -> None:
-        """An intent, from the wish to its settlement."""
-        self.want(name, *legs, **what)  # type: ignore[arg-type]
-        for leg, (_, size) in enumerate(legs):
-            if D(size):
-                self.fill(self.plan(name, leg, size), size, price, fee)
-        self.tell(Settled(1004, name, "done"))
-
 
 @pytest.fixture
 def life() -> Life:
     return Life()
-
-
-# -- orders and progress ------------------------------------------------------------------------------
-
-
-def test_a_fill_may_come_before_the_report(life: Life) -> None:
-    life.want("i", (BTC, "3"), (ETH, "-1"))
-    order = life.plan("i", 0, "3")
-    life.fill(order, "2")
-    record = life.books.orders[order]
-    assert (record.state, record.filled, record.venue_id) == (OrderState.PLANNED, D(2), "v" + order)
-    life.report(order, OrderState.LIVE, "1")
-    assert (record.state, record.filled) == (OrderState.LIVE, D(2))
-    assert life.books.progress("i")[0].filled == D(2)
-
-
-def test_an_order_stays_open_until_its_fills_sum_to_what_was_reported(life: Life) -> None:
-    life.want("i", (BTC, "3"), (ETH, "-1"))
-    order = life.plan("i", 0, "3")
-    life.report(order, OrderState.CANCELLED, "2")
-    assert life.books.progress("i")[0].open
-    life.fill(order, "1")
-    assert life.books.progress("i")[0].open
-    assert [o.client_id for o in life.books.open_orders("i")] == [order]
-    life.fill(order, "1")
-    leg = life.books.progress("i")[0]
-    assert (leg.open, leg.filled, leg.wanted, leg.attempts) == (False, D(2), D(3), 1)
-    assert life.books.open_orders("i") == []
-
-
-def test_filled_without_an_amount_means_all_of_it(life: Life) -> None:
-    life.want("i", (BTC, "3"), (ETH, "-1"))
-    order = life.plan("i", 0, "3")
-    life.report(order, OrderState.FILLED)
-    assert life.books.orders[order].filled == D(3)
-    assert life.books.progress("i")[0].open
-
-
-def test_fills_of_the_whole_size_end_an_order_whose_report_is_lost(life: Life) -> None:
-    life.want("i", (BTC, "3"), (ETH, "-1"))
-    order = life.plan("i", 0, "3")
-    life.fill(order, "1", "100")
-    life.fill(order, "2", "103")
-    record = life.books.orders[order]
-    assert (record.state, record.open, record.average) == (OrderState.FILLED, False, D(102))
-
-
-def test_a_late_report_does_not_open_a_closed_order_again(life: Life) -> None:
-    life.want("i", (BTC, "3"), (ETH, "-1"))
-    order = life.plan("i", 0, "3")
-    life.report(order, OrderState.CANCELLED, "0", code="51000")
-    life.report(order, OrderState.LIVE, "0")
-    life.report(order, OrderState.FILLED, "0.00")
-    assert life.books.orders[order].state is OrderState.CANCELLED
-    assert life.books.orders[order].code == "51000"
-
-
-def test_an_order_thought_absent_whose_fill_arrives_is_counted(life: Life) -> None:
-    life.want("i", (BTC, "3"), (ETH, "-1"))
-    order = life.plan("i", 0, "3")
-    life.report(order, OrderState.ABSENT)
-    assert not life.books.progress("i")[0].open
-    life.fill(order, "3")
-    assert life.books.progress("i")[0].filled == D(3)
-    assert life.books.net(BTC) == D(3)
-
-
-def test_progress_counts_attempts_and_keeps_the_last_word(life: Life) -> None:
-    life.want("i", (BTC, "3"), (ETH, "-1"))
-    assert [(leg.attempts, leg.last) for leg in life.books.progress("i")] == [(0, None), (0, None)]
-    first = life.plan("i", 0, "3")
-    assert life.books.progress("i")[0].open
-    life.report(first, OrderState.REJECTED, code="51008")
-    second = life.plan("i", 0, "3")
-    leg = life.books.progress("i")[0]
-    assert (leg.attempts, leg.open) == (2, True)
-    assert leg.last is not None and leg.last.code == "51008"
-    assert (first, second) == ("iL0A0", "iL0A1")
-
-
-def test_a_fill_is_known_by_venue_id_where_the_client_id_is_missing(life: Life) -> None:
-    life.want("i", (BTC, "3"), (ETH, "-1"))
-    order = life.plan("i", 0, "3")
-    life.report(order, OrderState.LIVE)
-    nameless = Fill("t9", "v" + order, "", BTC, D(1), D(100), D("-0.1"), "USDT", 5)
-    assert life.books.allocate(nameless) == (Part("i", 0, D(1), D("-0.1")),)
-    stranger = Fill("t10", "v?", "", BTC, D(1), D(100), D("-0.1"), "USDT", 5)
-    assert life.books.allocate(stranger) is None
-
-
-def test_missing_fills_are_asked_for_from_before_the_oldest_open_order_but_not_from_before_the_ledger() -> None:
-    life = Life()
-    assert life.books.last_fill_ms == OPENED.ts
-    life.want("i", (BTC, "3"), (ETH, "-1"))
-    open_order, other = life.plan("i", 0, "3"), life.plan("i", 1, "-1")
-    life.fill(other, "-1", ts=10**9)
-    assert life.books.last_fill_ms == 1001  # when the open order was written
-    life.report(open_order, OrderState.CANCELLED)
-    assert life.books.last_fill_ms == 10**9 - 86_400_000
-    assert life.books.has_trade("t1") and not life.books.has_trade("t2")
 
 
 # -- books ------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def test_nothing_is_entered_beside_a_held_pair_when_there_is_one_place() -> None
     decision = decide(view({"BTC/ETH": 2.0, "SOL/XRP": 3.0}), holdings(book()), PARAMS)
     assert decision.entries == ()
     assert told(decision)["BTC/ETH"] == "held"
-    assert told(decision)["SOL/XRP"] == "all {p.max_concurrent_positions} places are taken"
+    assert told(decision)["SOL/XRP"] == "no more than {p.max_concurrent_positions} at a time"
 
 
 def test_an_asset_is_held_once() -> None:
@@ -148,7 +148,7 @@ def test_what_is_at_work_takes_its_place_and_is_left_alone() -> None:
     decision = decide(view({"BTC/ETH": 3.0, "SOL/XRP": 2.0}), holdings(working=working), PARAMS)
     assert decision.entries == ()
     assert told(decision)["BTC/ETH"] == "an order is at work"
-    assert told(decision)["SOL/XRP"] == "all {p.max_concurrent_positions} places are taken"
+    assert told(decision)["SOL/XRP"] == "no more than {p.max_concurrent_positions} at a time"
     closing = holdings(book(), working={"BTC/ETH": Action.CLOSE})
     assert decide(view({"BTC/ETH": -3.0}), closing, PARAMS).exits == ()
 
