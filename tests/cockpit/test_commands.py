@@ -256,8 +256,7 @@ async def test_a_command_that_becomes_a_job_hands_on_signals_output_and_exit_cod
         "print(*sys.argv[1:], os.environ['OMP_WAIT_POLICY'], flush=True)\n"
         "signal.pause()\n"
     )
-    code = "from cockpit.commands.jobs import dataset
-from cockpit.commands.processes import become; become('job', ['--bars', '3'])"
+    code = "from cockpit.commands.processes import become; become('job', ['--bars', '3'])"
     job = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, cwd=shell.home, stdout=asyncio.subprocess.PIPE,
         env={**shell.environment(), "PYTHONPATH": str(shell.home), "OMP_WAIT_POLICY": "PASSIVE"},
