@@ -1,13 +1,15 @@
 """What a person may ask of the engine, on a real one: the same intents, orders and ledger as the strategy's."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from core.domain.orders import Action, Origin
-from core.domain.snapshot import Command
+from core.domain.snapshot import Command, Reply
 from core.engine.commands import Commands
 from core.portfolio.events import Commanded, Decided, Intended, Switched
+from core.trader import Outcome
 from tests.engine.desk import Desk
 from tests.execution.fakes import BTC, ETH
 
@@ -76,6 +78,23 @@ class TestOpen:
         await desk.settled()
         assert [reply.ok for reply in replies] == [True, False, False]
         assert len(desk.told(Intended)) == 1
+
+    async def test_the_hand_and_the_strategy_never_see_the_same_books(self, desk: Desk) -> None:
+        """A command that comes between the strategy's decision and its writing waits for that."""
+        replies: list[asyncio.Task[Reply]] = []
+        on_bar = desk.trader.on_bar
+
+        def watched(*arguments: Any) -> Outcome:
+            outcome = on_bar(*arguments)
+            if outcome.intents:
+                replies.append(asyncio.create_task(desk.commands.handle(Command("1", "open", PAIR, 1))))
+            return outcome
+
+        desk.trader.on_bar = watched  # type: ignore[method-assign]
+        await desk.until_held()
+        await desk.settled()
+        assert not (await replies[0]).ok
+        assert [e.intent.origin for e in desk.told(Intended)] == [Origin.STRATEGY]
 
     async def test_the_strategy_closes_it_like_its_own(self, desk: Desk) -> None:
         await desk.ask("open", PAIR, 1)

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from core.domain.orders import Action
 from core.execution.failpoint import POINTS
 from core.portfolio.events import AnyEvent, Decided, Filled, Intended, Planned
 from tests.engine.processes import Home, whole
 
 RUN = ("--json", "--speed", "max", "--bars", "60")
-NTH = {"planned": 3, "sent": 2, "acknowledged": 5, "fill-seen": 4, "filled": 3, "settled": 2, "protecting": 3}
+NTH = {"planned": 5, "sent": 2, "acknowledged": 5, "fill-seen": 4, "filled": 3, "settled": 2, "protecting": 3}
 
 
 class Reference(NamedTuple):
@@ -22,12 +23,16 @@ class Reference(NamedTuple):
     events: list[AnyEvent]
 
     def nth(self, point: str) -> int:
-        """Which time to die at `point`; "intended" is passed at every bar: the second bar with an intent."""
+        """Which time to die at `point`; "intended" is passed at every bar: the second one with an entry."""
         if point != "intended":
             return NTH[point]
         bars = [event.bar for event in self.events if isinstance(event, Decided)]
-        acted = [bar for bar, event in zip(self._bars(), self.events, strict=True) if isinstance(event, Intended)]
-        return bars.index(list(dict.fromkeys(acted))[1]) + 1
+        entered = [
+            bar
+            for bar, event in zip(self._bars(), self.events, strict=True)
+            if isinstance(event, Intended) and event.intent.action is Action.OPEN
+        ]
+        return bars.index(entered[1]) + 1
 
     def _bars(self) -> Iterator[int]:
         """The bar last decided on, at each event."""

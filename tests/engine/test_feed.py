@@ -64,8 +64,10 @@ async def test_a_silent_asset_is_waited_for_and_then_left_out() -> None:
 
 async def test_a_late_candle_never_alters_a_bar() -> None:
     first = [(1.0, candle(A, 0)), (1.0, candle(B, 0)), (30.0, candle(C, 0, 99.0))]
-    taken = await run(*first, *((40.0, candle(n, 1)) for n in (A, B, C)))
-    assert taken.feed.late == 1 and taken.times == [21.0, 40.0]
+    later = [(40.0 + 30.0 * (hour - 1), candle(n, hour)) for hour in (1, 2) for n in (A, B, C)]
+    taken = await run(*first, *later)
+    assert taken.feed.late == 1 and taken.times == [21.0, 40.0, 70.0]
+    assert [bar.open_ms // HOUR for bar in taken.bars] == [0, 1, 2]
     assert np.isnan(taken.bars[0].ohlcv[2, 3]) and taken.bars[1].ohlcv[2, 3] == 10.0
 
 

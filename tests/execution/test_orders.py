@@ -65,6 +65,19 @@ async def test_a_lost_request_is_absent_only_after_its_expiry_and_a_margin(rig: 
     assert rig.held() == (10, -10)
 
 
+async def test_one_that_the_exchange_has_forgotten_is_known_by_its_fills(rig: Rig) -> None:
+    """Not found by its name is not yet absent: the fills are asked as well."""
+
+    async def forgotten(instrument: str, client_id: str) -> None:
+        return None
+
+    rig.venue.faults += [Fault.MUTE]
+    rig.venue.order = forgotten  # type: ignore[method-assign, assignment]
+    await rig.open_pair()
+    assert rig.held() == (10, -10) and len(rig.venue.placed) == 2
+    assert rig.books.orders["pxI0L0A0"].state is OrderState.FILLED
+
+
 async def test_a_request_that_was_only_slow_fills_once(rig: Rig) -> None:
     rig.venue.faults += [Fault.SLOW_REQUEST, Fault.SLOW_REQUEST]
     await rig.open_pair()
