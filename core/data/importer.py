@@ -107,7 +107,7 @@ def _bar_ms(rows: Rows, bar: str | None) -> int:
     apart = np.diff(times)
     lengths, counts = np.unique(apart, return_counts=True)
     usual = int(lengths[np.argmax(counts)]) if len(lengths) else BARS_MS[bar or "1h"]
-    named = {length: name for name, length in BARS_MS.items()}.get(usual, f"{usual / 60_000:g} minutes")
+    named = {length: name for name, length in BARS_MS.items()}.get(usual, f"{usual // 60_000} minutes")
     bar_ms = BARS_MS[bar] if bar else usual
     if bar_ms not in BARS_MS.values():
         raise UserError(f"{rows.path}: its bars are {named} long, not one of {', '.join(BARS_MS)}: resample it")

@@ -1,0 +1,46 @@
+"""Panels written down as the long tables that users have."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from core.data.panel import Panel
+
+OHLCV = ("open", "high", "low", "close", "volume")
+Columns = dict[str, Any]
+
+
+def candles_of(panel: Panel, kept: Any = None) -> Columns:
+    """A row for each valid bar (or each that is `kept`), by time, then asset."""
+    t, i = np.nonzero(panel.valid if kept is None else kept)
+    symbols = np.array([f"{asset}USDT" for asset in panel.assets])[i]
+    return {"timestamp": panel.ts[t], "symbol": symbols} | {name: getattr(panel, name)[t, i] for name in OHLCV}
+
+
+def rates_of(panel: Panel, *, hours: bool = False) -> Columns:
+    """A row for each rate that was settled, stamped by the open of its bar."""
+    t, i = np.nonzero(np.isfinite(panel.funding_rate))
+    symbols = np.array([f"{asset}USDT" for asset in panel.assets])[i]
+    columns = {"timestamp": panel.ts[t], "symbol": symbols, "funding_rate": panel.funding_rate[t, i]}
+    return columns | ({"funding_interval_hours": panel.funding_period_ms[t, i] / 3_600_000} if hours else {})
+
+
+def write(path: Path, columns: Columns) -> Path:
+    """As Parquet or CSV, by the file's name."""
+    table = pa.table(columns)
+    if path.suffix == ".parquet":
+        pyarrow.parquet.write_table(table, path)
+    else:
+        pyarrow.csv.write_csv(table, path)
+    return path
+
+
+def row(columns: Columns, asset: str, ts: int) -> int:
+    """Where the candle of `asset` at `ts` stands."""
+    found = np.flatnonzero((columns["timestamp"] == ts) & (columns["symbol"] == f"{asset}USDT"))
+    assert len(found) == 1
+    return int(found[0])
