@@ -166,7 +166,7 @@ class Dashboard(Screen[None]):
             self.notify("there is no position to close", severity="warning")
             return
         lines = [line for row in rows for line in self._legs_of(row)]
-        lines += [[], *self._note(f"All {len(rows)} positions are closed at the market.")]
+        lines += [[], *self._note("Every position above is closed at the market.")]
         if await self.app.push_screen_wait(Question("flatten all?", lines, "Flatten", grave=True)):
             self.cockpit.act(Command(new_id(), "flatten", who="cockpit"))
 

@@ -64,8 +64,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         settings = _settings(arguments)
-        if getattr(arguments, "live", False):
-            raise UserError("--live: real money is refused by this version; use --venue okx-demo or demo")
+        settings.venue.refuse_real_money(live=getattr(arguments, "live", False))
         resume = arguments.kind == "run" or arguments.resume
         session = Session(
             settings, resume=resume, headless=arguments.headless, quiet=arguments.quiet or arguments.json

@@ -149,8 +149,6 @@ async def start_exchange(settings: Settings, market: Market, resume: bool) -> Ex
 def make_venue(settings: Settings, exchange: ExchangeProcess | None) -> Venue:
     """The one OKX path, pointed at the local exchange or at OKX's demo account."""
     bar, stale = settings.universe.bar, settings.venue.stale_after_s
-    if settings.venue.name == "okx":
-        return okx_venue(bar=bar)  # Refused by name: no real money yet.
     lockstep = exchange is not None and settings.demo.speed == "max"
     keys = Secrets.load() if exchange is None else Keys()
     return okx_venue(

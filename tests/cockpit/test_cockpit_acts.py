@@ -63,7 +63,7 @@ async def test_buttons_work_as_well_as_letters(tmp_path: Path) -> None:
 async def test_capital_f_flattens_all(tmp_path: Path) -> None:
     async with cockpit(tmp_path) as it:
         await it.press("F")
-        assert "SOL/AVAX" in it.text() and "ADA/DOT" in it.text() and "All 2 positions" in it.text()
+        assert "SOL/AVAX" in it.text() and "ADA/DOT" in it.text() and "Every position above" in it.text()
         await it.press("y")
         await it.sent("flatten")
         await it.until(lambda: "no position" in it.text(it.board.positions))
