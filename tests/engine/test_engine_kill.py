@@ -9,8 +9,9 @@ import pytest
 
 from core.domain.orders import Action
 from core.execution.failpoint import POINTS
-from core.portfolio.events import AnyEvent, Decided, Filled, Intended, Planned
+from core.portfolio.events import AnyEvent, Decided, Filled, Intended
 from tests.engine.processes import Home, whole
+from tests.engine.small import one_of_each
 
 RUN = ("--json", "--speed", "max", "--bars", "60")
 NTH = {"planned": 5, "sent": 2, "acknowledged": 5, "fill-seen": 4, "filled": 3, "settled": 2, "protecting": 3}
@@ -70,18 +71,6 @@ async def test_killed_at(point: str, home: Home, reference: Reference) -> None:
     said = await (await home.engine(*RUN, "--resume")).result()
     assert whole(said) == whole(reference.said)
     one_of_each(home.ledger())
-
-
-def one_of_each(events: list[AnyEvent]) -> None:
-    """Every trade once, every order once, every order of an intent that stood before it."""
-    trades = [event.fill.trade_id for event in events if isinstance(event, Filled)]
-    orders = [event.order.client_id for event in events if isinstance(event, Planned)]
-    assert len(set(trades)) == len(trades) and len(set(orders)) == len(orders)
-    seen: set[str] = set()
-    for event in events:
-        if isinstance(event, Intended):
-            seen.add(event.intent.id)
-        assert not isinstance(event, Planned) or event.order.intent in seen
 
 
 def test_the_summary_of_a_run_that_lost_a_fill_would_differ(reference: Reference) -> None:
