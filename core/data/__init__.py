@@ -1,4 +1,4 @@
 """Market history: the Panel, its import and manifests, and the synthetic market. Under both wings.
 
-`panel` needs numpy alone; only `importer` and `lake` touch pyarrow.
+`panel` needs numpy alone; only `tables`, `importer` and `manifest` touch pyarrow.
 """
