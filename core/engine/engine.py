@@ -29,6 +29,7 @@ from core.trader import Names, Outcome, Trader
 from core.venues.port import Reconnected, StreamStatus, Venue, VenueError
 
 RECONCILE_S = 60.0
+RETRY_S = 2.0
 STOP_S = 10.0
 
 
@@ -170,7 +171,9 @@ class Engine:
     async def watch(self) -> None:
         """Reconcile on a timer, on reconnect and on a fill that is not ours; under lockstep on the latter two."""
         while True:
-            pause = None if self.venue.capabilities.lockstep else RECONCILE_S
+            # A fill on its way looks like a disagreement: what does not agree is looked at again soon.
+            often = RECONCILE_S if self.verdict.agrees else RETRY_S
+            pause = None if self.venue.capabilities.lockstep else often
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
