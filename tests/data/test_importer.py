@@ -208,7 +208,16 @@ def test_funding_stands_in_the_bar_in_which_it_was_settled(tmp_path: Path, panel
     assert np.argwhere(np.isfinite(loaded.funding_rate)).tolist() == [[8, 0], [15, 1]]
     assert loaded.funding[:9, 0] == pytest.approx([6e-4] * 8 + [1e-4]), "what was settled before is known"
     assert loaded.funding[14:16, 1] == pytest.approx([0.0, 4e-4]), "per eight hours"
+    assert (loaded.funding_period_ms[:9, 0] == [4 * HOUR_MS] * 8 + [8 * HOUR_MS]).all()
     assert loaded.notes == ("SOL has no funding rate: taken as 0",)
+
+
+def test_a_rate_keeps_even_the_sign_of_its_zero(tmp_path: Path, panel: Panel, candles: Columns) -> None:
+    """Else a hash would depend on the way that the data came."""
+    rates = rates_of(panel)
+    rates["funding_rate"][:4] = [-0.0, 0.0, 1e-4, -0.0]
+    loaded = load_panel(write(tmp_path / "c.csv", candles), write(tmp_path / "f.csv", rates), ASSETS, "1h")
+    assert np.signbit(loaded.funding_rate[[0, 0, 0, 8], [0, 1, 2, 0]]).tolist() == [True, False, False, True]
 
 
 def test_several_rates_of_one_bar_are_one_rate_of_their_whole_time(tmp_path: Path) -> None:
@@ -305,11 +314,11 @@ def test_a_bar_off_the_grid_is_named_even_if_it_is_the_first(
 ) -> None:
     for bar in (0, 20):
         spoilt = candles["timestamp"].copy()
-        spoilt[row(candles, "BTC", int(panel.ts[bar]))] += 60_000
+        spoilt[row(candles, "BTC", int(panel.ts[bar]))] -= 60_000
         path = write(tmp_path / "c.parquet", candles | {"timestamp": spoilt})
         line = refusal(path, None, None, "1h")
         assert (
-            f"BTC at {iso(int(panel.ts[bar]) + 60_000)}: off the grid of 60 minutes" in line
+            f"BTC at {iso(int(panel.ts[bar]) - 60_000)}: off the grid of 60 minutes" in line
             and "(1 such row)" in line
         )
         assert refusal(path) == line
