@@ -145,8 +145,8 @@ class Engine:
                     await self.orders.report(event)
                 case Fill():
                     await self.orders.fill(event)
-                    if self.orders.foreign:
-                        self._wake.set()
+                    if self.orders.foreign and not self.venue.capabilities.lockstep:
+                        self._wake.set()  # Under lockstep the next step asks, when nothing is on its way.
                 case StreamStatus():
                     self._stream(event)
                 case Reconnected():
@@ -169,7 +169,7 @@ class Engine:
             self.narrator.say(ts, "health", "good", "all streams are live again")
 
     async def watch(self) -> None:
-        """Reconcile on a timer, on reconnect and on a fill that is not ours; under lockstep on the latter two."""
+        """Reconcile on a timer, on reconnect and on a fill that is not ours; under lockstep on reconnect alone."""
         while True:
             # A fill on its way looks like a disagreement: what does not agree is looked at again soon.
             often = RECONCILE_S if self.verdict.agrees else RETRY_S
@@ -218,7 +218,7 @@ class Engine:
         """From a closed bar to its orders: features, scores, decision, risk (all in `Trader.on_bar`), ledger,
         legs. Under lockstep the step ends when every order it caused is settled."""
         began = monotonic()
-        if self.orders.foreign:
+        if self.orders.foreign or not self.verdict.agrees:
             await self.reconcile()  # A stop has fired within the bar: what is decided rests on what is held now.
         bar = await self._funded(bar)
         self.market.bar(bar)
