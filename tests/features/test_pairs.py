@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_pairs import candles, plain
 
 from core.data.panel import Panel
 from core.data.synthetic import HOUR_MS, synthetic_panel
@@ -28,55 +29,12 @@ def history(panel: Panel) -> FeatureHistory:
     return PairFeatures(ASSETS).history(panel)
 
 
-def plain(panel: Panel, i: int, j: int) -> pd.DataFrame:
-    """The table of the specification, written down in pandas for one pair."""
-    close_a, close_b = pd.Series(panel.close[:, i]), pd.Series(panel.close[:, j])
-    spread = close_a / close_b
-    change = spread.diff()
-    up = change.clip(lower=0).ewm(alpha=1 / 14, adjust=False).mean()
-    down = (-change.clip(upper=0)).ewm(alpha=1 / 14, adjust=False).mean()
-    ratio = pd.Series(panel.volume[:, i] * panel.close[:, i]) / (panel.volume[:, j] * panel.close[:, j])
-
-    def atr(k: int) -> pd.Series:
-        high, low, close = (pd.Series(grid[:, k]) for grid in (panel.high, panel.low, panel.close))
-        ranges = [high - low, (high - close.shift()).abs(), (low - close.shift()).abs()]
-        return pd.concat(ranges, axis=1).max(axis=1).rolling(14).mean()
-
-    vol_a, vol_b = close_a.pct_change().rolling(24).std(), close_b.pct_change().rolling(24).std()
-    atr_a, atr_b = atr(i), atr(j)
-    funding_a, funding_b = (pd.Series(panel.funding_rate[:, k]).ffill().fillna(0.0) for k in (i, j))
-    columns = {
-        "spread": spread,
-        "z_score": (spread - spread.rolling(24).mean()) / spread.rolling(24).std(),
-        "spread_rsi": 100 - 100 / (1 + up / down),
-        "spread_roc": 100 * spread.pct_change(5),
-        "spread_change_1": spread.pct_change(),
-        "vol_ratio": ratio,
-        "vol_ratio_rel": ratio / ratio.rolling(12).mean(),
-        "vol_diff_ratio": vol_a / vol_b,
-        "realized_vol_base": vol_a,
-        "realized_vol_quote": vol_b,
-        "realized_vol_avg": (vol_a + vol_b) / 2,
-        "atr_base": atr_a,
-        "atr_quote": atr_b,
-        "atr_pct_base": atr_a / close_a,
-        "atr_pct_quote": atr_b / close_b,
-        "atr_pct_avg": (atr_a / close_a + atr_b / close_b) / 2,
-        "base_idx": pd.Series(float(i), close_a.index),
-        "quote_idx": pd.Series(float(j), close_a.index),
-        "base_funding": funding_a,
-        "quote_funding": funding_b,
-        "funding_diff": funding_a - funding_b,
-        "funding_avg": (funding_a + funding_b) / 2,
-    }
-    return pd.DataFrame(columns)
-
-
 @pytest.mark.parametrize("name", PairFeatures.names)
 def test_each_feature_is_what_the_specification_says(panel: Panel, history: FeatureHistory, name: str) -> None:
+    frames = candles(panel)
     for p, (i, j) in enumerate([(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]):
         ours = history.features[SETTLED:, p, PairFeatures.names.index(name)]
-        theirs = plain(panel, i, j)[name].to_numpy()[SETTLED:]
+        theirs = plain(frames, i, j)[name].to_numpy()[SETTLED:]
         np.testing.assert_allclose(ours, theirs, rtol=1e-5 if name == "spread_rsi" else 1e-9, atol=1e-12)
 
 
