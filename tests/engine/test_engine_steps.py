@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from core.data.synthetic import synthetic_panel
 from core.domain.orders import Action, Origin
+from core.execution.reconcile import Verdict
 from core.portfolio.events import (
     Billed,
     Decided,
@@ -146,6 +147,12 @@ class TestDisagreement:
         await desk.until_held(False)
         assert [desk.books.net(name) for name in (BTC, ETH)] == [0, 0]
         assert [desk.venue.net(name) for name in (BTC, ETH)] == [more, 0], "what is a stranger's stays his"
+
+    async def test_what_only_was_on_its_way_is_asked_again_at_the_next_bar(self, desk: Desk) -> None:
+        desk.engine.verdict = Verdict(("cash: a fill had not arrived yet",), ())
+        await desk.bars()
+        assert desk.engine.verdict.agrees
+        await desk.until_held()
 
     async def test_it_is_told_once(self, desk: Desk) -> None:
         desk.venue.stranger(BTC, "2")
