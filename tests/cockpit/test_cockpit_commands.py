@@ -15,7 +15,6 @@ import msgspec
 import pytest
 from scene import FakeEngine, Scene
 
-from cockpit.commands.jobs import dataset
 from cockpit.commands.processes import Background, flags
 from core.domain.errors import UserError
 from core.domain.snapshot import Command, Reply
@@ -281,18 +280,17 @@ async def test_an_engine_that_dies_while_starting_leaves_its_last_line(
         engine.progress()
 
 
-async def test_data_is_a_file_or_the_name_of_a_data_set(shell: Shell) -> None:
+async def test_data_is_a_file_or_the_name_of_a_data_set_whose_hashes_hold(shell: Shell) -> None:
     nothing = await shell("train divergence --data perp")
-    assert nothing.code == 1 and "the lake is empty: fill it with cockpit data import" in one_line(nothing.err)
-    place = shell.home / "lake" / "perp"
-    place.mkdir(parents=True)
-    candles, rates = place / "candles.parquet", place / "funding.parquet"
-    candles.touch()
-    assert dataset(shell.home / "lake", "perp") == (candles, None)
-    rates.touch()
-    assert dataset(shell.home / "lake", "perp") == (candles, rates)
-    assert dataset(shell.home / "lake", str(candles)) == (candles, None)
-    assert "the lake holds perp" in one_line((await shell("train divergence --data prep")).err)
+    assert nothing.code == 1 and "Make one: cockpit data import" in one_line(nothing.err)
+    candles = shell.home / "small.csv"
+    rows = [f"{1_704_067_200_000 + 3_600_000 * t},BTCUSDT,1,2,1,1.5,10" for t in range(5)]
+    candles.write_text("\n".join(["timestamp,symbol,open,high,low,close,volume", *rows]))
+    assert (await shell(f"data import {candles} --name perp")).code == 0
+    assert "the lake has: perp" in one_line((await shell("train divergence --data prep")).err)
+    with (shell.home / "lake" / "perp" / "candles.parquet").open("ab") as file:
+        file.write(b"x")
+    assert "but the manifest says" in one_line((await shell("train divergence --data perp")).err)
 
 
 def test_flags_are_those_that_were_given() -> None:
