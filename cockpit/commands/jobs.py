@@ -22,4 +22,3 @@ def data_import(
     load(config)
     words = flags(name=name, funding=funding, replace=replace, json=as_json, config=config)
     become("core.data", ["import", str(file), *words])
-
