@@ -119,6 +119,7 @@ class Session:
         tasks = [
             asyncio.create_task(engine.trade(run.market.last_traded_ms if run.market else None), name="trade"),
             asyncio.create_task(engine.watch(), name="watch"),
+            asyncio.create_task(engine.executor.failed(), name="executor"),
             asyncio.create_task(self.stopping.wait(), name="stop"),
         ]
         try:

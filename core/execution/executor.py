@@ -28,6 +28,7 @@ class Executor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, asyncio.Event] = {}
         self.failure: BaseException | None = None
+        self._failed = asyncio.Event()
         journal.listen(self._heard)
 
     def start(self, intent: Intent, fresh: bool = True) -> None:
@@ -64,6 +65,13 @@ class Executor:
         if self.failure is not None:
             raise self.failure
         return True
+
+    async def failed(self) -> None:
+        """Wait until working on an intent has failed by a fault of our own (a full disk, a broken invariant), and
+        raise it: an engine that cannot write must not go on trading."""
+        await self._failed.wait()
+        assert self.failure is not None
+        raise self.failure
 
     async def stop(self, timeout: float) -> None:
         """Let what is at work come to its end; what does not in time goes on after the next start."""
@@ -123,3 +131,4 @@ class Executor:
         del self._news[intent_id]
         if not task.cancelled() and task.exception() is not None:
             self.failure = task.exception()
+            self._failed.set()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from core.data.synthetic import synthetic_panel
@@ -238,3 +239,17 @@ class TestWithoutLockstep:
         live.venue.events.put_nowait(Reconnected("private"))
         await live.until(lambda: not live.engine.verdict.agrees)
         watch.cancel()
+
+
+class TestAFaultOfOurOwn:
+    async def test_it_is_not_kept_quiet(self, live: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def full(*_: object) -> None:
+            raise OSError("no space left on device")
+
+        monkeypatch.setattr(live.engine.orders, "send", full)
+        failed = asyncio.create_task(live.engine.executor.failed())
+        while not failed.done():
+            await live.bars()
+        with pytest.raises(OSError, match="no space left"):
+            await failed
+        live.engine.executor.failure = None  # Told: closing the desk need not tell it again.
