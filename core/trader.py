@@ -48,9 +48,8 @@ class Names:
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one bar led to: the decision, the intents it became, and the entries refused, each with its reason.
-
-    `view` is what the decision was made of; None while there are too few bars to decide on."""
+    """What one bar led to: the decision, the intents it became, the entries refused, each with its reason, and
+    the view that the decision was made of."""
 
     decision: Decision
     intents: tuple[Intent, ...]
@@ -116,7 +115,9 @@ class Trader:
         pair = self._pairs[entry.pair]
         specs = self._by_asset[pair.a], self._by_asset[pair.b]
         places = [self.features.assets.index(asset) for asset in (pair.a, pair.b)]
-        prices = tuple(Decimal(repr(float(bar.ohlcv[i, 3]))) for i in places)
+        prices = self.prices(bar)
+        if any(spec.id not in prices for spec in specs):
+            return None, f"{entry.pair}: a leg has no price yet"
         turnover = tuple(float(bar.ohlcv[i, 3] * bar.ohlcv[i, 4]) for i in places)
         # Both legs' margin and fees may use a share of the free margin: a larger wish is cut to that.
         most = standing.free * self.limits.free_share / (2 / self.limits.leverage + 2 * self.limits.taker)
@@ -129,13 +130,13 @@ class Trader:
                 self.strategy.name,
                 entry,
                 specs,
-                (prices[0], prices[1]),
+                (prices[specs[0].id], prices[specs[1].id]),
                 (turnover[0], turnover[1]),
                 origin,
             )
         except Unsizable as error:
             return None, str(error)
-        why = refusal(intent, standing, self.limits, self._instruments, self.prices(bar))
+        why = refusal(intent, standing, self.limits, self._instruments, prices)
         return (None, why) if why else (intent, "")
 
     def prices(self, bar: Bar) -> dict[str, Decimal]:

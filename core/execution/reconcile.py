@@ -56,11 +56,9 @@ class Reconciler:
         books = self._journal.books
         repaired = []
         for record in [r for r in books.orders.values() if not r.state.final]:
-            known = await self._orders.inquire(record.order)
-            if known and record.state is OrderState.PLANNED:
-                repaired.append(
-                    f"order {record.order.client_id}: fate learned, {books.orders[record.order.client_id].state}"
-                )
+            unknown = record.state is OrderState.PLANNED
+            if await self._orders.inquire(record.order) and unknown:
+                repaired.append(f"order {record.order.client_id}: its fate was unknown, it is {record.state}")
         await self._orders.catch_up()
         repaired += await self.adopt()
         await self.bills()
