@@ -1,0 +1,1 @@
+"""Questions asked of many runs: audits, sweeps, walk-forward."""
