@@ -157,7 +157,8 @@ class Compared(msgspec.Struct, frozen=True):
 
 class Document(msgspec.Struct, frozen=True):
     """One run, told whole. `verdict` is a sentence; `standing`: losing, unproven or promising. `months`: return per
-    month of UTC, "2024-08" to a share. `digest`: hash over decisions and fills, in order."""
+    month of UTC, "2024-08" to a share. `digest`: hash over decisions and fills, in order. `run`: its folder's name
+    under `runs` of home, and `report`: the path of its HTML file, "" where that was not kept."""
 
     strategy: str
     engine: str
@@ -175,3 +176,5 @@ class Document(msgspec.Struct, frozen=True):
     curve: Curve
     months: dict[str, float]
     compared: tuple[Compared, ...] = ()
+    run: str = ""
+    report: str = ""
