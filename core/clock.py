@@ -6,9 +6,9 @@ in minutes. Wall time serves requests and logs, monotonic time serves health; ma
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 P = ParamSpec("P")
@@ -38,3 +38,13 @@ def iso(ms: int) -> str:
 async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Run a short blocking function (a file, a compiled kernel that frees the GIL) off the loop."""
     return await asyncio.to_thread(function, *args, **kwargs)
+
+
+def at_once(work: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine that finds nothing to wait for, without an event loop: how a backtest runs what waits live."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    work.close()
+    raise AssertionError(f"{work} waits for something: it needs an event loop")

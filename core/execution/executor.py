@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
+from core.clock import at_once
 from core.domain.instrument import Instrument
 from core.domain.orders import Intent
 from core.execution.failpoint import failpoint
@@ -12,6 +13,9 @@ from core.execution.orders import PATIENCE_S, Orders, inquire_until_known
 from core.execution.protection import Guard
 from core.portfolio.events import AnyEvent, Filled, Planned, Reported, Settled
 from core.venues.port import Venue
+
+ROUNDS = 8
+"""How often an immediate venue is asked within one bar."""
 
 
 class Executor:
@@ -35,6 +39,9 @@ class Executor:
         """Take an intent (already in the ledger) to its end, in the background."""
         assert intent.id in self._journal.books.intents, f"intent {intent.id} is not in the ledger"
         if intent.id in self._tasks:
+            return
+        if self._venue.capabilities.immediate:
+            at_once(self._run(intent, fresh))
             return
         self._news[intent.id] = asyncio.Event()
         task = asyncio.create_task(self._run(intent, fresh), name=f"intent {intent.id}")
@@ -81,7 +88,7 @@ class Executor:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _run(self, intent: Intent, fresh: bool) -> None:
-        books, news = self._journal.books, self._news[intent.id]
+        books, news = self._journal.books, self._news.get(intent.id) or asyncio.Event()
         rounds = 0
         while True:
             news.clear()
@@ -96,11 +103,18 @@ class Executor:
             if isinstance(step, Wait):
                 await self._wait(intent, news)
                 continue
-            if rounds >= 2:
+            if self._venue.capabilities.immediate and rounds >= ROUNDS:
+                return  # Its market shows nothing new before the next bar: there `resume` goes on.
+            if rounds >= 2 and not self._venue.capabilities.immediate:
                 # Something keeps refusing us. Reducing is never given up, but it is asked for calmly.
                 await asyncio.sleep(min(0.25 * 2.0 ** (rounds - 2), 15.0))
             rounds += 1
-            await asyncio.gather(*(self._orders.send(intent, send.leg, send.size, send.reducing) for send in step))
+            sends = [self._orders.send(intent, send.leg, send.size, send.reducing) for send in step]
+            if len(sends) == 1 or self._venue.capabilities.immediate:
+                for send in sends:
+                    await send
+            else:
+                await asyncio.gather(*sends)
 
     async def _wait(self, intent: Intent, news: asyncio.Event) -> None:
         """Until the exchange says something about this intent; if it stays silent, ask it."""

@@ -16,11 +16,23 @@ class LedgerPort(Protocol):
     async def append(self, batch: Sequence[AnyEvent]) -> None: ...
 
 
+class MemoryLedger:
+    """Events in memory, for runs that nothing hangs on."""
+
+    def __init__(self) -> None:
+        self.events: list[AnyEvent] = []
+
+    async def append(self, batch: Sequence[AnyEvent]) -> None:
+        self.events.extend(batch)
+
+
 class Journal:
     """Appends events durably, folds them, and tells whoever listens. Never out of order, never in parts."""
 
-    def __init__(self, ledger: LedgerPort, books: Books) -> None:
+    def __init__(self, ledger: LedgerPort, books: Books, immediate: bool = False) -> None:
+        """`immediate`: the ledger never waits, and no loop need run (see `core.clock.at_once`)."""
         self.books = books
+        self._immediate = immediate
         self._ledger = ledger
         self._lock = asyncio.Lock()
         self._listeners: list[Listener] = []
@@ -36,8 +48,11 @@ class Journal:
     async def record_from(self, make: Callable[[], Sequence[AnyEvent]]) -> None:
         """Like `record`, with the events made when it is their turn: for what depends on the books
         (has this trade been seen?), so that two tasks cannot both find it new."""
-        # Shielded: a task cancelled in the middle must not leave written events unfolded.
-        await asyncio.shield(self._write(make))
+        if self._immediate:
+            await self._write(make)
+        else:
+            # Shielded: a task cancelled in the middle must not leave written events unfolded.
+            await asyncio.shield(self._write(make))
 
     async def _write(self, make: Callable[[], Sequence[AnyEvent]]) -> None:
         async with self._lock:

@@ -14,13 +14,15 @@ from core.domain.orders import Fill, Order, OrderReport, Protection
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What a venue can do. `lockstep`: the market waits for `acknowledge` after each closed bar."""
+    """What a venue can do. `lockstep`: the market waits for `acknowledge` after each closed bar. `immediate`: no
+    method ever waits, and what came of an order has been told when `place` returns (a backtest)."""
 
     name: str
     real_money: bool
     lockstep: bool
     expiry: bool
     triggers: bool
+    immediate: bool = False
 
 
 class StreamState(StrEnum):

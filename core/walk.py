@@ -1,0 +1,164 @@
+"""The walk of a bar: from a closed bar to its settled orders, the same steps live, in backtest and in rehearsal.
+
+It knows no clock and no socket; who calls it feeds it bars and what the venue tells.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from decimal import Decimal
+
+from core.clock import monotonic
+from core.domain.decision import Exit, View
+from core.domain.instrument import Instrument
+from core.domain.market import Bar
+from core.domain.orders import Origin, base36
+from core.execution.executor import Executor
+from core.execution.failpoint import failpoint
+from core.execution.journal import Journal
+from core.execution.orders import Orders
+from core.execution.protection import Guard
+from core.execution.reconcile import Reconciler, Verdict
+from core.execution.risk import Standing
+from core.execution.sizing import exit_intent
+from core.portfolio.events import AnyEvent, Decided, Intended, Opened, Stepped
+from core.trader import Names, Outcome, Trader
+from core.venues.port import Venue, VenueError
+
+
+class Walk:
+    """One account, one universe, the traders on it, and the hands that work for them."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        journal: Journal,
+        traders: Sequence[Trader],
+        instruments: dict[str, Instrument],
+        *,
+        expiry_ms: int,
+        catastrophe_share: Decimal,
+    ) -> None:
+        self.venue = venue
+        self.journal = journal
+        self.traders = tuple(traders)
+        self.instruments = instruments
+        self.orders = Orders(venue, journal, expiry_ms)
+        self.guard = Guard(venue, journal, catastrophe_share)
+        self.executor = Executor(venue, journal, self.orders, self.guard, instruments)
+        self.reconciler = Reconciler(venue, journal, self.orders, self.guard, instruments)
+        self.verdict = Verdict(("not yet reconciled",), ())
+        self.views: dict[str, View] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self.step_ms = 0.0
+        self.deciding = asyncio.Lock()
+        """Held from reading the books to writing the intents: two wishes never see the same books."""
+        self.names = Names("", 0)
+
+    async def open(self) -> None:
+        """Begin the ledger, if it is new, with what the exchange says of the account; go on counting intents."""
+        books = self.journal.books
+        if not books.prefix:
+            balance = await self.venue.balance()
+            bills = await self.venue.bills("")
+            now = self.venue.market_ms()
+            last = bills[-1].id if bills else ""
+            opened = Opened(now, base36(now), self.venue.capabilities.name, balance.currency, balance.cash, last)
+            await self.journal.record(opened)
+        self.names = Names(books.prefix, books.intents_made)
+
+    def warm(self, bar: Bar) -> None:
+        """Take a bar of the past into the features."""
+        for trader in self.traders:
+            self.views[trader.strategy.name] = trader.warm(bar)
+
+    async def reconcile(self) -> Verdict:
+        """Ask the exchange whether it tells the same, and mend what can be mended."""
+        try:
+            self.verdict = await self.reconciler.run()
+        except VenueError as error:
+            self.verdict = Verdict((str(error),), ())
+        await self._rejoin()
+        return self.verdict
+
+    async def _rejoin(self) -> None:
+        """Where the exchange has closed one leg of a pair, close the other at once."""
+        books = self.journal.books
+        async with self.deciding:
+            working = {(i.strategy, i.pair) for i in books.unsettled()}
+            for book in books.open_books():
+                if (book.strategy, book.pair) in working or all(leg.size != 0 for leg in book.legs):
+                    continue
+                wish = Exit(book.pair, "the exchange closed its other leg", barred=True)
+                intent = exit_intent(self.names.take(), self.venue.market_ms(), book, wish, Origin.RECOVERY)
+                await self.journal.record(Intended(intent.ts, intent, barred=True))
+                self.executor.start(intent)
+
+    async def step(self, bar: Bar) -> None:
+        """From a closed bar to its orders: features, scores, decision, risk (all in `Trader.on_bar`), ledger,
+        legs. Returns when the orders are on their way."""
+        began = monotonic()
+        for trader in self.traders:
+            name = trader.strategy.name
+            if self.journal.books.last_decision(name) >= bar.open_ms:
+                self.views[name] = trader.warm(bar)  # Decided before a crash: nobody decides twice.
+                continue
+            async with self.deciding:
+                standing = self.standing(bar)
+                holdings = self.journal.books.holdings(name, standing.free)
+                outcome = trader.on_bar(bar, holdings, standing, self.names)
+                self.views[name], self.outcomes[name] = outcome.view, outcome
+                self.step_ms = (monotonic() - began) * 1000
+                await self.journal.record(*_events(bar, outcome))
+            failpoint("intended")
+            for intent in outcome.intents:
+                self.executor.start(intent)
+
+    async def finish(self, bar: Bar) -> None:
+        """Look after protections, take in the statement, write the end, let a market in lockstep go on."""
+        for instrument in self.instruments.values():
+            await self.guard.keep(instrument)
+        with contextlib.suppress(VenueError):
+            await self.reconciler.bills()
+        equity = self.journal.books.equity(self.traders[0].prices(bar))
+        if self.journal.books.last_step < bar.open_ms:
+            await self.journal.record(Stepped(bar.close_ms, bar.open_ms, equity))
+        await self.venue.acknowledge(bar.open_ms)
+
+    def trouble(self) -> str:
+        """What, beside a ledger that disagrees, makes new exposure unwise now; empty: nothing."""
+        return ""
+
+    def standing(self, bar: Bar) -> Standing:
+        """The account by the ledger, at the bar's closes: deterministic, whoever calls."""
+        books, prices = self.journal.books, self.traders[0].prices(bar)
+        gross = sum(
+            (
+                abs(spec.notional(books.net(name), prices[name]))
+                for name, spec in self.instruments.items()
+                if name in prices
+            ),
+            Decimal(0),
+        )
+        free = books.equity(prices) - gross / self.traders[0].limits.leverage
+        wrong = "; ".join(self.verdict.differences) or self.trouble()
+        return Standing(free, gross, books.state == "paused", wrong)
+
+
+def _events(bar: Bar, outcome: Outcome) -> list[AnyEvent]:
+    """The step's batch: the decision, then its intents, before any order of theirs."""
+    decision = outcome.decision
+    refused = "; ".join(f"{pair} refused: {why}" for pair, why in outcome.refused)
+    hold = "" if decision.entries or decision.exits else decision.text
+    decided = Decided(
+        bar.close_ms,
+        bar.open_ms,
+        decision.strategy,
+        tuple(i.pair for i in outcome.intents if i.action == "open"),
+        tuple(f"{x.pair}: {x.reason}" for x in decision.exits),
+        decision.released,
+        refused or hold,
+        tuple(asset for asset, valid in zip(outcome.view.assets, bar.valid, strict=True) if not valid),
+    )
+    intents = zip(outcome.intents, outcome.barred, strict=True)
+    return [decided, *(Intended(bar.close_ms, intent, barred) for intent, barred in intents)]
