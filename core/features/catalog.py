@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.data.panel import Panel
 from core.domain.market import Bar
+from core.features.indicators import Indicators
 from core.features.pairs import Frame, PairFeatures
 from core.features.stream import Stream
 
@@ -35,13 +36,11 @@ class Feature(msgspec.Struct, frozen=True):
 
     `make(assets, bar_ms)` gives a fresh one that has seen nothing. `recursive` names the columns that remember more
     than a window, with the relative tolerance to which they agree after a restart from the last `warmup` bars; all
-    other columns agree bit for bit. `self_certifying` columns judge their own start: they may be flagged not valid
-    for longer than `warmup` after a restart, and agree wherever they are valid."""
+    other columns agree bit for bit."""
 
     name: str
     make: Callable[[tuple[str, ...], int], Fed]
     recursive: Mapping[str, float] = {}
-    self_certifying: tuple[str, ...] = ()
 
     def history(self, panel: Panel) -> Arrays:
         """All columns over all bars of `panel`, from a fresh start."""
@@ -92,4 +91,9 @@ class _Columns:
         return {name: values[..., c] for c, name in enumerate(names)} | flags
 
 
-FEATURES: tuple[Feature, ...] = (Feature("pairs", _Pairs, {"spread_rsi": 1e-9}),)
+_WILDER = ("atr", "rsi", "ema_fast", "ema_slow", "supertrend", "supertrend_side")
+
+FEATURES: tuple[Feature, ...] = (
+    Feature("pairs", _Pairs, {"spread_rsi": 1e-9}),
+    Feature("indicators", lambda *of: _Columns(Indicators(*of)), dict.fromkeys(_WILDER, 1e-8)),
+)

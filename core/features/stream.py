@@ -14,8 +14,8 @@ from core.data.panel import Ints, Panel
 from core.domain.market import Bar, Floats
 from core.features.pair_loop import Flags, Grids
 
-FORGOTTEN = 1e-13
-"""The weight at which a recursion's start no longer counts: a few roundings of a double."""
+FORGOTTEN = 1e-10
+"""The weight at which a recursion's start no longer counts."""
 
 
 class Columns(NamedTuple):

@@ -73,10 +73,6 @@ def test_a_restart_from_the_warmup_changes_nothing(feature: Feature, seed: int) 
     for name in whole:
         before, after = whole[name][300 + warmup :], again[name][warmup:]
         column, _, flag = name.partition(".")
-        if column in feature.self_certifying:
-            sure = again[f"{column}.valid"][warmup:]
-            assert (whole[f"{column}.valid"][300 + warmup :] | ~sure).all(), name
-            before, after = before[sure], after[sure]
         if column in feature.recursive and not flag:
             np.testing.assert_allclose(after, before, rtol=feature.recursive[column], atol=1e-12, err_msg=name)
         else:
