@@ -5,15 +5,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
-
+from core.backtest.statistics import profit_interval
 from core.clock import iso
 from core.engine.engine import Engine
 from core.portfolio.events import AnyEvent, Decided, Filled
 
 EXACT = Decimal("1e-6")
-BLOCK = 24
-DRAWS = 2000
 
 
 def digest(events: Sequence[AnyEvent]) -> str:
@@ -28,21 +25,6 @@ def digest(events: Sequence[AnyEvent]) -> str:
             fill = event.fill
             said.update(f"F{fill.ts}{fill.instrument}{fill.size}{fill.price}{fill.fee}".encode())
     return said.hexdigest()
-
-
-def interval(equity: Sequence[Decimal], seed: int = 0) -> tuple[float, float] | None:
-    """95% interval of the P&L of a path like this one: equity at T+1 bars, resampled in blocks of a day.
-
-    Moving-block bootstrap (Kuensch 1989) of the bars' P&L: blocks keep what hangs together within a day. None
-    for fewer than three blocks: then there is nothing to resample."""
-    steps = np.diff(np.array(equity, np.float64))
-    if len(steps) < 3 * BLOCK:
-        return None
-    starts = np.random.default_rng(seed).integers(0, len(steps) - BLOCK + 1, (DRAWS, -(-len(steps) // BLOCK)))
-    sums = np.concatenate([[0.0], np.cumsum(steps)])
-    totals = (sums[starts + BLOCK] - sums[starts]).sum(axis=1) * len(steps) / (starts.shape[1] * BLOCK)
-    low, high = np.percentile(totals, (2.5, 97.5))
-    return round(float(low), 2), round(float(high), 2)
 
 
 async def summary(engine: Engine, events: Sequence[AnyEvent], model: str) -> dict[str, Any]:
@@ -66,6 +48,7 @@ async def summary(engine: Engine, events: Sequence[AnyEvent], model: str) -> dic
         "positions": engine.verdict.agrees,
     }
     first = engine.journal.books.curve[0][0] if books.curve else 0
+    interval = profit_interval([float(value) for _, value in books.curve])
     return {
         "strategies": [trader.strategy.name for trader in engine.traders],
         "model": model,
@@ -81,7 +64,7 @@ async def summary(engine: Engine, events: Sequence[AnyEvent], model: str) -> dic
         "funding": str(books.funding),
         "realized": str(books.realized),
         "pnl": str(equity - books.deposit),
-        "pnl_interval_95": interval([value for _, value in books.curve]),
+        "pnl_interval_95": interval and [round(bound, 2) for bound in interval],
         "cash": str(books.cash),
         "equity": str(equity),
         "exchange": {"cash": str(balance.cash), "bills": str(billed), "equity": str(balance.equity)},

@@ -48,25 +48,10 @@ def made_result(
         funding = np.where(settled, draw.normal(0, 1e-4 * size, length), 0.0)
         moves[first + 1 : last + 1, 3] += funding
         exposure[first:last, column] = side * (size + np.concatenate([[0.0], np.cumsum(path)[:-1]]))
-        done.append(
-            Trade(
-                strategy=strategy,
-                pair=names[column],
-                side=side,
-                opened=START_MS + (first - 1) * bar_ms,
-                closed=START_MS + (last - 1) * bar_ms,
-                bars=length,
-                gross=size,
-                price=float(path.sum()),
-                slippage=-2 * size * SLIP,
-                fees=-2 * size * FEE,
-                funding=float(funding.sum()),
-                entry=f"z {2 * -side:+.1f}",
-                exit=str(draw.choice(EXITS)),
-                score=float(draw.uniform(1, 3)),
-                probability=float(draw.uniform(0.5, 1)),
-            )
-        )
+        times = START_MS + (first - 1) * bar_ms, START_MS + (last - 1) * bar_ms, length
+        money = size, float(path.sum()), -2 * size * SLIP, -2 * size * FEE, float(funding.sum())
+        why = f"z {-2 * side:+.1f}", str(draw.choice(EXITS))
+        done.append(Trade(strategy, names[column], side, *times, *money, *why, score=float(draw.uniform(1, 3))))
     return Result(
         strategy=strategy,
         engine="vectorised",
