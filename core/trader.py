@@ -163,6 +163,7 @@ class Trader:
             atr_pct=frame.atr_pct,
             correlation=frame.correlation,
             bar_ms=bar.close_ms - bar.open_ms,
+            volatility=frame.volatility,
         )
 
     def _after(self, standing: Standing, intent: Intent, bar: Bar) -> Standing:

@@ -13,7 +13,8 @@ class View(msgspec.Struct, frozen=True):
 
     P pairs, N assets, F features. `features` (P, F) in the order of `names`; `probability` (P,) is
     calibrated and in [0, 1]; `usable` (P,) bool: enough aligned bars and a live candle in both legs;
-    `close`, `funding` (per 8 h), `atr_pct` are (N,), `correlation` (N, N).
+    `close`, `funding` (per 8 h), `atr_pct`, `volatility` (std of the last day's returns, scaled to a day; 0 where
+    unknown) are (N,), `correlation` (N, N).
     """
 
     ts: int
@@ -28,6 +29,7 @@ class View(msgspec.Struct, frozen=True):
     atr_pct: Floats
     correlation: Floats
     bar_ms: int
+    volatility: Floats
 
     def column(self, name: str) -> Floats:
         """The (P,) column of one feature."""
@@ -49,11 +51,13 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Exit(msgspec.Struct, frozen=True):
-    """Close a pair, and why; `barred`: not to be entered again before z has crossed zero."""
+    """Close a pair, and why; `barred`: not to be entered again before z has crossed zero. `into`: the pair that
+    takes its place on the same bar; where that one cannot be entered, this one stays."""
 
     pair: str
     reason: str
     barred: bool = False
+    into: str = ""
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -68,12 +68,14 @@ class Grids(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """`features` (T, P, F), `usable` (T, P), last valid `close` and `atr_pct` (T, N), `correlations` (D, N, N)."""
+    """`features` (T, P, F), `usable` (T, P); last valid `close`, `atr_pct` and `volatility` (sample std of the last
+    `VOL` returns) (T, N), 0 where unknown; `correlations` (D, N, N)."""
 
     features: Floats
     usable: Flags
     close: Floats
     atr_pct: Floats
+    volatility: Floats
     correlations: Floats
 
 
@@ -132,6 +134,7 @@ def run(state: State, windows: Windows, legs: Ints, day: Ints, grids: Grids, out
             out.close[t, i] = state.close[i]
             pct = atr[i] / state.close[i]
             out.atr_pct[t, i] = pct if np.isfinite(pct) else 0.0
+            out.volatility[t, i] = vol[i] if np.isfinite(vol[i]) else 0.0
         if day[t] > in_force:
             in_force = day[t]
             _correlate(state.returns, seen, windows.correlation, state.correlation)

@@ -12,6 +12,7 @@ delivers them yet, and a column of zeros would only pretend.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -49,10 +50,12 @@ class Frame(msgspec.Struct, frozen=True):
     funding: Floats
     atr_pct: Floats
     correlation: Floats
+    volatility: Floats
 
 
 class FeatureHistory(msgspec.Struct, frozen=True):
-    """T frames in arrays: `features` (T, P, F), `usable` (T, P), `close`, `funding`, `atr_pct` (T, N).
+    """T frames in arrays: `features` (T, P, F), `usable` (T, P), `close`, `funding`, `atr_pct`, `volatility`
+    (T, N).
 
     The correlation matrix in force at bar t is `correlations[day[t]]`, with `day` (T,) int64."""
 
@@ -64,6 +67,7 @@ class FeatureHistory(msgspec.Struct, frozen=True):
     atr_pct: Floats
     correlations: Floats
     day: Ints
+    volatility: Floats
 
     def frame(self, t: int) -> Frame:
         """Bar t, as `update` would have returned it."""
@@ -75,6 +79,7 @@ class FeatureHistory(msgspec.Struct, frozen=True):
             self.funding[t],
             self.atr_pct[t],
             self.correlations[self.day[t]],
+            self.volatility[t],
         )
 
 
@@ -151,13 +156,15 @@ class PairFeatures:
             np.empty((bars, p), np.bool_),
             np.empty((bars, n)),
             np.empty((bars, n)),
+            np.empty((bars, n)),
             correlations,
         )
         run(self._state, self._windows, self._legs, day, grids, out)
         if bars:
             self.last_open_ms = int(ts[-1])
+        a_day = out.volatility * math.sqrt(DAY_MS / self.bar_ms)
         return FeatureHistory(
-            ts, out.features, out.usable, out.close, grids.funding, out.atr_pct, out.correlations, day
+            ts, out.features, out.usable, out.close, grids.funding, out.atr_pct, out.correlations, day, a_day
         )
 
 

@@ -24,7 +24,7 @@ class DivergenceParams(BaseModel):
     funding_threshold: float = Field(0.0005, ge=0, le=1)
     atr_period: int = Field(14, ge=2, le=1000)
     base_size_usdt: float = Field(1000.0, gt=0)
-    stop_mode: Literal["atr"] = "atr"
+    stop_mode: Literal["atr", "volatility"] = "atr"
     stop_atr: float = Field(10.0, gt=0)
     target_atr: float = Field(8.0, gt=0)
     stop_min: float = Field(0.02, gt=0, lt=1)

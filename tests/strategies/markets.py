@@ -27,6 +27,7 @@ def view(
     funding: Mapping[str, float] | None = None,
     atr: Mapping[str, float] | None = None,
     correlation: Mapping[tuple[str, str], float] | None = None,
+    volatility: Mapping[str, float] | None = None,
     now: int = NOW,
 ) -> View:
     """Four assets at 100, six pairs at z 0 with probability 0.8, nothing correlated; and what a test says."""
@@ -52,6 +53,7 @@ def view(
         atr_pct=each(atr, ASSETS, 0.005),
         correlation=corr,
         bar_ms=HOUR,
+        volatility=each(volatility, ASSETS, 0.03),
     )
 
 

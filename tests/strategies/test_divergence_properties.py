@@ -44,6 +44,7 @@ def draw(seed: int) -> Case:
         atr_pct=np.where(rng.random(len(ASSETS)) < 0.1, np.nan, rng.uniform(0, 0.02, len(ASSETS))),
         correlation=np.asarray(np.corrcoef(noise)),
         bar_ms=HOUR,
+        volatility=rng.uniform(0, 0.1, len(ASSETS)),
     )
     shuffled = list(rng.permutation(len(ASSETS)))
     chosen = [sorted(shuffled[2 * i : 2 * i + 2]) for i in range(rng.integers(0, 4))]
