@@ -39,14 +39,14 @@ class Market:
         self.index = {instrument.id: i for i, instrument in enumerate(self.instruments)}
         self.bar, self.tick = start, 0
         self._tick_size = np.array([float(i.tick) for i in self.instruments])
-        self._path = self._walk()
+        self._walked: Floats | None = None
 
     def seek(self, bar: int, tick: int) -> None:
         """Stand at a saved position again."""
         if not self.first <= bar <= self.end or not 0 <= tick <= self.ticks:
             raise UserError(f"the saved position (bar {bar}, tick {tick}) does not lie in this market data")
         self.bar, self.tick = bar, tick
-        self._path = self._walk()
+        self._walked = None
 
     @property
     def now(self) -> int:
@@ -74,12 +74,13 @@ class Market:
             self.tick += 1
             return False
         self.bar, self.tick = self.bar + 1, 0
-        self._path = self._walk()
+        self._walked = None
         return True
 
     def prices(self) -> list[tuple[int, Decimal]]:
         """(asset index, price) of every asset that trades now, rounded to its tick."""
-        row = np.rint(self._path[self.tick] / self._tick_size)
+        now = self._path[self.tick] if self.tick else self._opens()
+        row = np.rint(now / self._tick_size)
         steps = self.instruments
         return [(i, int(n) * steps[i].tick) for i, n in enumerate(row.tolist()) if n == n and n > 0]
 
@@ -87,6 +88,20 @@ class Market:
         """The prices now, with the value traded in the last closed bar."""
         turnover = self.turnover
         return [Quote(self.instruments[i].id, price, turnover[i]) for i, price in self.prices()]
+
+    @property
+    def closing(self) -> int:
+        """Market time of the present bar's last tick."""
+        return int(self.panel.ts[self.bar]) + self.panel.bar_ms - 1 if self.bar < len(self.panel) else self.now
+
+    def closes(self) -> list[Quote]:
+        """What `quotes` are at the present bar's last tick."""
+        row = np.rint(self.panel.close[self.bar] / self._tick_size).tolist()
+        turnover = self.turnover
+        specs = self.instruments
+        return [
+            Quote(specs[i].id, int(n) * specs[i].tick, turnover[i]) for i, n in enumerate(row) if n == n and n > 0
+        ]
 
     @property
     def turnover(self) -> list[float]:
@@ -158,6 +173,22 @@ class Market:
             return 0.0, 0.0, 0.0, 0.0
         high, low = np.nanmax(panel.high[rows, asset]), np.nanmin(panel.low[rows, asset])
         return float(known[0]), float(high), float(low), float(np.nansum(panel.volume[rows, asset]))
+
+    @property
+    def _path(self) -> Floats:
+        """Made when it is first asked for: who passes over a bar without looking into it need not pay for it."""
+        if self._walked is None:
+            self._walked = self._walk()
+        return self._walked
+
+    def _opens(self) -> Floats:
+        """Where the path of the present bar begins."""
+        panel, bar = self.panel, self.bar
+        beyond = bar == len(panel.ts)
+        opens: Floats = (
+            panel.close[bar - 1] if beyond else np.clip(panel.open[bar], panel.low[bar], panel.high[bar])
+        )
+        return opens
 
     def _walk(self) -> Floats:
         """(ticks + 1, N) prices of the present bar: linear between open, the two extremes and close, with noise

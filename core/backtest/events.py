@@ -1,0 +1,219 @@
+"""The event-driven backtest: the live walk of a bar, on the matching core instead of a socket.
+
+Features, model, strategy, trader, risk gate, legs, orders, ledger events and books are those that trade; only the
+venue differs (`core.backtest.venue`). What it supposes of the market is named by `Assumptions` and printed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import msgspec
+import numpy as np
+
+from core.backtest.fees import fees
+from core.backtest.latency import latency
+from core.backtest.result import Result, Source
+from core.backtest.slippage import book_rules
+from core.backtest.trades import Trades
+from core.backtest.venue import BacktestVenue
+from core.clock import at_once
+from core.data.panel import Panel
+from core.domain.market import Bar, Floats
+from core.domain.orders import Fill
+from core.execution.journal import Journal, MemoryLedger
+from core.matching.rules import Rules
+from core.portfolio.books import Books
+from core.portfolio.digest import digest
+from core.portfolio.events import AnyEvent
+from core.trader import Trader
+from core.venues.okx_local.market import Market
+from core.walk import Walk
+
+TICKS = 6
+"""Prices within a bar: those of the local exchange in lockstep, so that a demo at full speed is repeated."""
+CHUNK = 256
+"""Bars between two words on progress."""
+
+Progress = Callable[[float, str], None]
+
+
+class Assumptions(msgspec.Struct, frozen=True):
+    """What a run supposes, by the names of the models (see the modules of those names). `rejects`: share of orders
+    refused for no reason of ours."""
+
+    fees: str = "okx-regular"
+    slippage: str = "book"
+    latency: str = "none"
+    inside: str = "adverse"
+    rejects: float = 0.0
+
+    def rules(self) -> Rules:
+        """The exchange's rules under these assumptions."""
+        maker, taker = fees(self.fees)
+        return msgspec.structs.replace(book_rules(self.slippage), maker=maker, taker=taker)
+
+    def words(self) -> dict[str, str]:
+        """Each assumption in words, for the report."""
+        rules = self.rules()
+        many = rules.depth_share > 1
+        depth = "at any size" if many else f"depth {rules.depth_share:.0%} of a bar's turnover a side"
+        orders = "one after another, " + ("no latency" if self.latency == "none" else f"latency {self.latency} ms")
+        within = {
+            "adverse": "worse extreme before the better one; stops at their own price on the way",
+            "replay": "the seeded path of the local exchange",
+        }
+        return {
+            "signals": "decided at a bar's close, filled from the next open on",
+            "fees": f"{self.fees}: maker {rules.maker:.4%}, taker {rules.taker:.4%} of value; all orders take",
+            "slippage": f"{self.slippage}: spread {rules.spread_bps} bp around the mark, {depth}",
+            "latency": orders,
+            "inside a bar": within[self.inside],
+            "rejects": f"{self.rejects:.1%} of orders",
+            "funding": "settled rates on the position held at each settlement, at the last price before it",
+            "margin": f"maintenance {rules.maintenance_rate:.2%} of value; below it everything is liquidated",
+        }
+
+
+@dataclass(frozen=True)
+class EventRun:
+    """A finished run: its result, and the ledger's events, from which everything can be told again."""
+
+    result: Result
+    events: Sequence[AnyEvent]
+
+
+def market_of(panel: Panel, start: int, bars: int, seed: int) -> Market:
+    """The replayed market: bars before `start` are history, `bars` (0: all) are traded."""
+    return Market(panel, start=start, bars=bars, ticks=TICKS, seed=seed)
+
+
+def run_events(
+    traders: Sequence[Trader],
+    market: Market,
+    cash: Decimal,
+    assumptions: Assumptions,
+    source: Source,
+    *,
+    seed: int,
+    catastrophe_share: Decimal,
+    progress: Progress = lambda share, text: None,
+) -> EventRun:
+    """Run `traders` (of one universe, in the order of the panel) over the bars of a fresh `market`.
+
+    `cash` in the settlement currency. Raises UserError for an assumption that is not known."""
+    venue = BacktestVenue(
+        market,
+        assumptions.rules(),
+        cash,
+        latency(assumptions.latency, seed),
+        assumptions.inside,
+        assumptions.rejects,
+        seed,
+    )
+    ledger = MemoryLedger()
+    journal = Journal(ledger, Books(venue.instruments), immediate=True)
+    walk = Walk(venue, journal, traders, venue.instruments, expiry_ms=5_000, catastrophe_share=catastrophe_share)
+    venue.told = walk.orders.fill
+    trades = Trades(venue.instruments, venue.slipped, market.panel.bar_ms)
+    journal.listen(trades.hear)
+    series = _Series(traders[0].pair_names, int(market.panel.ts[market.first]), float(cash))
+    for name in venue.instruments:
+        at_once(venue.set_leverage(name, traders[0].limits.leverage))
+    at_once(walk.open())
+    at_once(walk.reconcile())
+    first, end = market.first, market.end
+    for t in range(max(0, first - max(trader.features.warmup for trader in traders)), first):
+        walk.warm(market.panel.bar(t))
+    for t in range(first, end):
+        bar = market.panel.bar(t)
+        _catch_up(walk, venue.close_bar())
+        series.row(walk, bar, venue.slippage)
+        at_once(walk.step(bar))
+        at_once(walk.finish(bar))
+        if (t - first) % CHUNK == 0:
+            progress((t - first) / (end - first), f"bar {t - first} of {end - first}")
+    series.end(walk, venue.slippage)
+    return EventRun(_result(walk, series, trades, assumptions, source, seed, ledger.events), ledger.events)
+
+
+def _catch_up(walk: Walk, own: Sequence[Fill]) -> None:
+    """Before a bar is judged: what the exchange did within it, and what is left over from the bar before."""
+    for fill in own:
+        at_once(walk.orders.fill(fill))
+    if walk.orders.foreign or not walk.verdict.agrees:
+        at_once(walk.reconcile())
+    walk.executor.resume(fresh=False)
+
+
+class _Series:
+    """Rows of the result, one a bar."""
+
+    def __init__(self, pairs: tuple[str, ...], start_ms: int, cash: float) -> None:
+        self.pairs = pairs
+        self.ts, self.equity = [start_ms], [cash]
+        self.costs: list[tuple[float, float, float]] = [(0.0, 0.0, 0.0)]
+        self._row = {pair: i for i, pair in enumerate(pairs)}
+        self._exposure: list[list[tuple[int, float]]] = [[]]
+
+    def row(self, walk: Walk, bar: Bar, slippage: float) -> None:
+        books = walk.journal.books
+        close = dict(zip(walk.traders[0].features.assets, bar.ohlcv[:, 3].tolist(), strict=True))
+        held = [
+            (
+                self._row[book.pair],
+                book.side * sum(abs(float(leg.size * leg.contract)) * close[leg.asset] for leg in book.legs),
+            )
+            for book in books.open_books()
+        ]
+        self.ts.append(bar.close_ms)
+        self.equity.append(float(books.equity(walk.traders[0].prices(bar))))
+        self.costs.append((slippage, float(books.fees), float(books.funding)))
+        self._exposure.append(held)
+
+    def end(self, walk: Walk, slippage: float) -> None:
+        """The last bar's orders have traded at the open after it: what they cost belongs to the run."""
+        books = walk.journal.books
+        self.equity[-1] = float(books.curve[-1][1])
+        self.costs[-1] = (slippage, float(books.fees), float(books.funding))
+
+    def exposure(self) -> Floats:
+        grid = np.zeros((len(self.ts), len(self.pairs)))
+        for t, held in enumerate(self._exposure):
+            for column, value in held:
+                grid[t, column] += value
+        return grid
+
+
+def _result(
+    walk: Walk,
+    series: _Series,
+    trades: Trades,
+    assumptions: Assumptions,
+    source: Source,
+    seed: int,
+    events: Sequence[AnyEvent],
+) -> Result:
+    books, trader = walk.journal.books, walk.traders[0]
+    params = {
+        name: value if isinstance(value, int | float | str) else str(value)
+        for name, value in trader.params.model_dump().items()
+    }
+    return Result(
+        strategy="+".join(trader.strategy.name for trader in walk.traders),
+        engine="events",
+        params=params,
+        source=source,
+        assumptions=assumptions.words(),
+        seed=seed,
+        ts=np.array(series.ts, np.int64),
+        equity=np.array(series.equity),
+        pairs=series.pairs,
+        exposure=series.exposure(),
+        costs=np.array(series.costs),
+        trades=tuple(trades.closed),
+        open_pairs=tuple(book.pair for book in books.open_books()),
+        orders=len(books.orders),
+        fills=books.fills,
+        digest=digest(events),
+    )

@@ -1,0 +1,204 @@
+"""The exchange of a backtest: the venue port straight on the matching core, moved a bar at a time.
+
+Nothing here waits (`Capabilities.immediate`): what came of an order has been told when `place` returns.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from random import Random
+
+from core.backtest.inside import inside, quiet
+from core.backtest.latency import Latency
+from core.domain.account import Balance, Bill, Position
+from core.domain.market import Candle, Funding
+from core.domain.orders import Fill, Order, OrderReport, Protection
+from core.matching.core import Matching
+from core.matching.rules import Rules
+from core.matching.types import (
+    Cancel,
+    CancelTrigger,
+    Command,
+    Event,
+    Place,
+    PlaceTrigger,
+    Quote,
+    Rejected,
+    SetLeverage,
+    SettleFunding,
+)
+from core.venues.okx_local.market import Market
+from core.venues.port import Capabilities, Refused, VenueEvent
+
+REJECTED = "50026"
+"""OKX: system error, try again later. The code of a request that the model of rejects refuses."""
+
+
+class BacktestVenue:
+    """One account on one replayed market.
+
+    Orders go one after another, each after its latency: the market has then moved along the bar. `rejects` is the
+    share of orders refused for no reason of ours, drawn from `seed`. `told` is awaited with each fill."""
+
+    def __init__(
+        self, market: Market, rules: Rules, cash: Decimal, latency: Latency, within: str, rejects: float, seed: int
+    ) -> None:
+        self.capabilities = Capabilities("backtest", False, True, expiry=False, triggers=True, immediate=True)
+        self.market = market
+        self.instruments = {spec.id: spec for spec in market.instruments}
+        self.matching = Matching(market.instruments, cash, rules, now=market.now)
+        self.told: Callable[[Fill], Awaitable[None]] = _untold
+        self.slippage = 0.0
+        """What all fills so far cost against the mark of their moment, in the settlement currency (<= 0)."""
+        self.slipped: dict[str, float] = {}
+        """The same of each fill, by trade id."""
+        self._latency = latency
+        self._within = within
+        self._rejects = rejects
+        self._chance = Random(seed)
+        self._now = market.now
+        self._step(self._now, (), market.quotes())
+
+    # -- the market ---------------------------------------------------------------------------------
+
+    def close_bar(self) -> list[Fill]:
+        """Walk the rest of the present bar, enter the next; the fills that the exchange itself has made.
+
+        In the exchange's order: what happens within, the last price, funding of the next bar's open, its open."""
+        market, events = self.market, []
+        if not quiet(market, self.matching):
+            for now, quotes in inside(self._within, market, self.matching):
+                if now > self._now:
+                    events += self._step(now, (), quotes)
+        if self.matching.positions():
+            events += self._step(market.closing, (), market.closes())
+        market.seek(market.bar, market.ticks)
+        market.step()
+        self._now = market.now
+        ids = [spec.id for spec in market.instruments]
+        due = [SettleFunding(ids[i], Decimal(repr(rate))) for i, rate in market.funding_due()]
+        events += self._step(self._now, [d for d in due if self.matching.mark(d.instrument)], ())
+        events += self._step(self._now, (), market.quotes())
+        return [event for event in events if isinstance(event, Fill)]
+
+    def _step(self, now: int, commands: Sequence[Command], quotes: Sequence[Quote]) -> list[Event]:
+        """A step of the matching core; what its fills cost against the mark is counted."""
+        events = self.matching.step(now, commands, quotes)
+        for event in events:
+            if isinstance(event, Fill):
+                mark, contract = self.matching.mark(event.instrument), self.instruments[event.instrument].contract
+                assert mark is not None
+                cost = float((mark - event.price) * event.size * contract)
+                self.slipped[event.trade_id] = cost
+                self.slippage += cost
+        return events
+
+    def _arrive(self, instrument: str) -> None:
+        """Let an order travel: the mark of its instrument moves on along the bar."""
+        delay = self._latency()
+        if not delay:
+            return
+        market, panel = self.market, self.market.panel
+        self._now = min(self._now + delay, market.closing)
+        if market.bar == len(panel):
+            return  # Past the last bar the market stands still.
+        i, part = market.index[instrument], (self._now - int(panel.ts[market.bar])) / panel.bar_ms
+        opened, closed = panel.open[market.bar, i], panel.close[market.bar, i]
+        price = market.instruments[i].round_price(Decimal(repr(float(opened + (closed - opened) * part))))
+        self._step(self._now, (), [Quote(instrument, price, market.turnover[i])])
+
+    # -- the port -----------------------------------------------------------------------------------
+
+    async def connect(self, instruments: Sequence[str]) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def next_event(self) -> VenueEvent:
+        raise AssertionError("a backtest tells its fills as they happen: see `told`")
+
+    def server_ms(self) -> int:
+        return self._now
+
+    def market_ms(self) -> int:
+        return self._now
+
+    async def candles(self, instrument: str, end_ms: int, count: int) -> list[Candle]:
+        raise AssertionError("a backtest has its bars from the panel")
+
+    async def funding(self, instrument: str, count: int) -> list[Funding]:
+        raise AssertionError("a backtest has its funding from the panel")
+
+    async def mark(self, instrument: str) -> Decimal:
+        mark = self.matching.mark(instrument)
+        assert mark is not None, f"{instrument} has no price yet"
+        return mark
+
+    async def place(self, order: Order) -> OrderReport:
+        self._arrive(order.instrument)
+        if self._rejects and self._chance.random() < self._rejects:
+            raise Refused(f"{order.instrument}: refused by the model of rejects", REJECTED)
+        place = Place(order.client_id, order.instrument, order.size, order.type, order.price, order.reduce_only)
+        events = self._step(self._now, [place], ())
+        if isinstance(events[0], Rejected):
+            raise Refused(events[0].message, events[0].code)
+        for event in events:
+            if isinstance(event, Fill):
+                await self.told(event)
+        return [event for event in events if isinstance(event, OrderReport)][-1]
+
+    async def cancel(self, order: Order) -> None:
+        self.matching.step(self._now, [Cancel(order.instrument, client_id=order.client_id)], ())
+
+    async def order(self, instrument: str, client_id: str) -> OrderReport | None:
+        record = self.matching.order(client_id=client_id)
+        return record.report if record else None
+
+    async def open_orders(self) -> list[OrderReport]:
+        return [record.report for record in self.matching.orders()]
+
+    async def fills(self, since_ms: int) -> list[Fill]:
+        return self.matching.fills(since_ms)
+
+    async def positions(self) -> list[Position]:
+        return self.matching.positions()
+
+    async def balance(self) -> Balance:
+        return self.matching.balance()
+
+    async def bills(self, after: str) -> list[Bill]:
+        return self.matching.bills(after)
+
+    async def set_leverage(self, instrument: str, leverage: Decimal) -> None:
+        self._obey(SetLeverage(instrument, leverage))
+
+    async def fee_rates(self) -> tuple[Decimal, Decimal]:
+        return self.matching.rules.maker, self.matching.rules.taker
+
+    async def protect(self, protection: Protection) -> Protection:
+        p = protection
+        self._obey(PlaceTrigger(p.client_id, p.instrument, p.size, p.trigger))
+        placed = self.matching.trigger(client_id=p.client_id)
+        assert placed is not None
+        return Protection(p.client_id, p.instrument, p.size, p.trigger, placed.venue_id)
+
+    async def unprotect(self, protection: Protection) -> None:
+        if any(live.client_id == protection.client_id for live in self.matching.triggers()):
+            self._obey(CancelTrigger(protection.instrument, client_id=protection.client_id))
+
+    async def protections(self) -> list[Protection]:
+        return [
+            Protection(t.client_id, t.instrument, t.size, t.trigger, t.venue_id) for t in self.matching.triggers()
+        ]
+
+    async def acknowledge(self, bar_open_ms: int) -> None:
+        """The run moves the market itself."""
+
+    def _obey(self, command: SetLeverage | PlaceTrigger | CancelTrigger) -> None:
+        events = self.matching.step(self._now, [command], ())
+        if events and isinstance(events[0], Rejected):
+            raise Refused(events[0].message, events[0].code)
+
+
+async def _untold(fill: Fill) -> None:
+    raise AssertionError(f"nobody listens to the fills of this venue: {fill}")
