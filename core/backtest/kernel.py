@@ -1,0 +1,316 @@
+"""The accounting of pairs in one compiled pass: sizes, fills, costs, funding and equity, bar by bar.
+
+`follow` walks target sides, whoever has decided them: a grid of signals in one call, or a strategy's compiled rule
+that calls it bar by bar (`core.backtest.vectorised`). A bar passes in the order of the exchange:
+
+1. funding that settles at the bar's opening instant, on what is held then, valued at the last close before it;
+2. orders decided at the last close, filled at this open: mid plus or minus half the spread and the slippage;
+3. equity at this close; then the next decision.
+
+Every change of money is a cash flow: equity is cash plus what is held at closes, so that nothing can be earned
+or lost in between. Sizes are whole lots, kept as units of the asset (lots x lot size x contract size).
+
+The helpers are inlined and take plain arrays: a call with a tuple of arrays costs more than a fill.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from core.data.panel import Ints
+from core.domain.market import Floats
+
+Flags = NDArray[np.bool_]
+Sides = NDArray[np.int8]
+
+SLIPPAGE, FEES, FUNDING = 0, 1, 2
+"""Columns of the costs; the first of `Books.held`, of `Books.sums` and of the trades, too."""
+FLOW, GROSS, UNITS_A, UNITS_B, OPENED = 3, 4, 5, 6, 7
+"""Further columns of `Books.held`."""
+CASH, TURNOVER, ORDERS, TRADES, WINS, REFUSED, BARS = 3, 4, 5, 6, 7, 8, 9
+"""Further places in `Books.sums`."""
+PNL, ENTRY, PAIR, SIDE, SINCE, UNTIL, NOTE, SCORE, PROBABILITY = 3, 4, 5, 6, 7, 8, 9, 10, 11
+"""Further columns of the trades."""
+UNIT, LEAST, MOST = 0, 1, 2
+"""Columns of `Market.lots`."""
+
+
+class Market(NamedTuple):
+    """What can be traded: T bars of N assets, P pairs.
+
+    `open`, `close` (T, N); `rate` (T, N) funding settled at each bar's open, 0 where none is; `settles` (T,)
+    whether any is. `legs` (2, P): asset numbers of a and b. `hedge` (P,): value of leg b for a value of 1 in
+    leg a: 1 is dollar-neutral, 0 makes leg a a position of its own. `lots` (N, 3): units of the asset in a lot,
+    the smallest and the largest order in lots.
+    """
+
+    open: Floats
+    close: Floats
+    rate: Floats
+    settles: Flags
+    legs: Ints
+    hedge: Floats
+    lots: Floats
+
+
+class Costs(NamedTuple):
+    """What trading costs, as shares of value: the taker's fee, half of the spread, and slippage beyond it."""
+
+    taker: float = 0.0005
+    half_spread: float = 0.0001
+    slippage: float = 0.0
+
+
+class Books(NamedTuple):
+    """What is held, and what has come of it.
+
+    `side` (P,), 0 where flat. `held` (P, 8), of the open round trip: slippage, fees and funding so far; all its
+    cash flows, these included, so that its profit is `FLOW` plus what the legs are worth; the entry value of both
+    legs at fill prices; signed units of both; the bar of the entry's fill. `net` (N,) units per asset. `sums`
+    (10,) of the run: slippage, fees, funding, cash, value traded, orders, closed trades, those that won, entries
+    that could not be sized, bars that closed trades lasted.
+    """
+
+    side: Sides
+    held: Floats
+    net: Floats
+    sums: Floats
+
+    @classmethod
+    def fresh(cls, pairs: int, assets: int, deposit: float) -> "Books":
+        """Nothing held, `deposit` in cash."""
+        books = cls(np.zeros(pairs, np.int8), np.zeros((pairs, 8)), np.zeros(assets), np.zeros(10))
+        books.sums[CASH] = deposit
+        return books
+
+    def reset(self, deposit: float) -> None:
+        """Fresh again, in place: a sweep needs one set of books."""
+        for array in self:
+            array[...] = 0
+        self.sums[CASH] = deposit
+
+
+class Record(NamedTuple):
+    """What a run from bar `first` on writes down, K bars: row 0 stands before the first, row k at the close of the
+    k-th. `equity` (K+1,), `costs` (K+1, 3). As far as they have rows: `exposure` (K+1, P), signed value of both
+    legs; `trades` (M, 12): slippage, fees, funding, profit, entry value, pair, side, bars of the entry's and the
+    exit's fill, and what a decider may add: a note, its score and probability."""
+
+    first: int
+    equity: Floats
+    costs: Floats
+    exposure: Floats
+    trades: Floats
+
+    @classmethod
+    def of(cls, first: int, bars: int, deposit: float, pairs: int = 0, trades: int = 0) -> "Record":
+        """Room for bars `first` .. `bars` - 1; for the exposure of `pairs`, if any; for so many `trades`."""
+        rows = bars - first + 1
+        exposure = np.zeros((rows if pairs else 0, pairs))
+        record = cls(first, np.empty(rows), np.empty((rows, 3)), exposure, np.zeros((trades, 12)))
+        record.equity[0], record.costs[0] = deposit, 0.0
+        return record
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def follow(
+    market: Market,
+    costs: Costs,
+    signals: Sides,
+    notional: Floats,
+    start: int,
+    stop: int,
+    books: Books,
+    record: Record,
+) -> None:
+    """Pass bars `start` .. `stop` - 1 towards `signals` (T, P): the side wanted at each bar's close.
+
+    +1 is long the spread (long a, short b), 0 flat, -1 short. What bar t - 1 wants is filled at the open of bar t;
+    nothing is at the record's first bar, before which nobody has decided. `notional` (P,): value of leg a at entry,
+    in the settlement currency, by the closes of the deciding bar. An entry that cannot be sized is asked for again
+    at each bar. A position is kept as it was entered until another side is wanted.
+    """
+    opens, close, rate, settles, legs, hedge, lots = market
+    taker, edge = costs.taker, costs.half_spread + costs.slippage
+    side, held, net, sums = books
+    first, equity, spent, exposure, trades = record
+    for t in range(start, stop):
+        if settles[t]:
+            _settle(side, held, sums, legs, close, rate, t)
+        for p in range(len(side) if t > first else 0):
+            wanted, had = signals[t - 1, p], side[p]
+            if wanted == had:
+                continue
+            a, b = legs[0, p], legs[1, p]
+            if had != 0:
+                _sell(held, sums, net, p, (a, b), opens[t], (taker, edge))
+                _tell(side, held, sums, trades, p, t)
+                side[p] = 0
+            if wanted != 0:
+                units_a, units_b = sizes(notional[p], hedge[p], lots, a, b, close[t - 1])
+                if units_a == 0.0:
+                    sums[REFUSED] += 1
+                    continue
+                side[p] = wanted
+                held[p, OPENED] = t
+                _buy(held, sums, net, p, (a, b), (wanted * units_a, -wanted * units_b), opens[t], (taker, edge))
+                if had != 0:  # It has turned: two trades, but one order per leg.
+                    sums[ORDERS] -= 1 if units_b == 0.0 else 2
+        _mark(side, held, sums, net, legs, close, t, t - first + 1, equity, spent, exposure)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def sizes(notional: float, hedge: float, lots: Floats, a: int, b: int, close: Floats) -> tuple[float, float]:
+    """Units of legs `a` and `b` for `notional` in leg a at `close` (N,); 0 where an order would be too small or too
+    large. `lots` and `hedge` as in `Market`.
+
+    As `core.execution.sizing.size_legs`: the leg with the coarser lot is cut to whole lots first, the other then
+    matches the value that is left. (The factor gives back the last bits that the divisions have lost.)
+    """
+    back = 1.0 + 1e-12
+    step_a = lots[a, UNIT] * close[a]
+    lots_b = 0.0
+    if hedge == 0.0:
+        lots_a = np.floor(notional / step_a * back)
+    else:
+        step_b = lots[b, UNIT] * close[b] / hedge
+        if step_a >= step_b:
+            lots_a = np.floor(notional / step_a * back)
+            lots_b = np.floor(lots_a * step_a / step_b * back)
+        else:
+            lots_b = np.floor(notional / step_b * back)
+            lots_a = np.floor(lots_b * step_b / step_a * back)
+        if not lots[b, LEAST] <= lots_b <= lots[b, MOST]:
+            lots_a = lots_b = 0.0
+    if not lots[a, LEAST] <= lots_a <= lots[a, MOST]:
+        lots_a = lots_b = 0.0
+    return lots_a * lots[a, UNIT], lots_b * lots[b, UNIT]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def profit(held: Floats, p: int, a: int, b: int, close: Floats) -> float:
+    """Profit of the open pair `p` (legs `a`, `b`) at `close` (N,), entry costs and funding so far included."""
+    worth = held[p, UNITS_A] * close[a]
+    if held[p, UNITS_B] != 0.0:
+        worth += held[p, UNITS_B] * close[b]
+    return float(held[p, FLOW] + worth)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _buy(
+    held: Floats,
+    sums: Floats,
+    net: Floats,
+    p: int,
+    legs: tuple[int, int],
+    units: tuple[float, float],
+    opens: Floats,
+    rates: tuple[float, float],
+) -> None:
+    """Take signed `units` of both legs into pair `p`."""
+    held[p, UNITS_A], held[p, UNITS_B] = units
+    held[p, FLOW] = held[p, SLIPPAGE] = held[p, FEES] = held[p, FUNDING] = 0.0
+    net[legs[0]] += units[0]
+    held[p, GROSS] = _fill(held, sums, p, units[0], opens[legs[0]], rates)
+    if units[1] != 0.0:
+        net[legs[1]] += units[1]
+        held[p, GROSS] += _fill(held, sums, p, units[1], opens[legs[1]], rates)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _sell(
+    held: Floats,
+    sums: Floats,
+    net: Floats,
+    p: int,
+    legs: tuple[int, int],
+    opens: Floats,
+    rates: tuple[float, float],
+) -> None:
+    """Give back both legs of pair `p`."""
+    net[legs[0]] -= held[p, UNITS_A]
+    _fill(held, sums, p, -held[p, UNITS_A], opens[legs[0]], rates)
+    if held[p, UNITS_B] != 0.0:
+        net[legs[1]] -= held[p, UNITS_B]
+        _fill(held, sums, p, -held[p, UNITS_B], opens[legs[1]], rates)
+    held[p, UNITS_A] = held[p, UNITS_B] = 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _fill(held: Floats, sums: Floats, p: int, units: float, middle: float, rates: tuple[float, float]) -> float:
+    """Pay for signed `units` around the price `middle`, with `rates` (fee, edge); the value that changed hands."""
+    taker, edge = rates
+    signed = units * middle * (1.0 + edge if units > 0.0 else 1.0 - edge)
+    value = abs(signed)
+    slippage, fee = -abs(units) * middle * edge, -taker * value
+    held[p, FLOW] += fee - signed
+    held[p, SLIPPAGE] += slippage
+    held[p, FEES] += fee
+    sums[CASH] += fee - signed
+    sums[SLIPPAGE] += slippage
+    sums[FEES] += fee
+    sums[TURNOVER] += value
+    sums[ORDERS] += 1
+    return value
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _tell(side: Sides, held: Floats, sums: Floats, trades: Floats, p: int, t: int) -> None:
+    """Count the round trip of pair `p` that has ended in bar `t`, and write it down where there is room."""
+    n = int(sums[TRADES])
+    sums[TRADES] += 1
+    sums[WINS] += held[p, FLOW] > 0.0
+    sums[BARS] += t - held[p, OPENED]
+    if n < len(trades):
+        for column in range(FLOW + 1):
+            trades[n, column] = held[p, column]
+        trades[n, ENTRY], trades[n, PAIR], trades[n, SIDE] = held[p, GROSS], p, side[p]
+        trades[n, SINCE], trades[n, UNTIL] = held[p, OPENED], t
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _settle(side: Sides, held: Floats, sums: Floats, legs: Ints, close: Floats, rate: Floats, t: int) -> None:
+    """Funding at the opening instant of bar `t`: a long pays a positive rate on its value at the last close."""
+    for p in range(len(side)):
+        if side[p] != 0:
+            a, b = legs[0, p], legs[1, p]
+            paid = held[p, UNITS_A] * close[t - 1, a] * rate[t, a]
+            if held[p, UNITS_B] != 0.0:
+                paid += held[p, UNITS_B] * close[t - 1, b] * rate[t, b]
+            held[p, FLOW] -= paid
+            held[p, FUNDING] -= paid
+            sums[CASH] -= paid
+            sums[FUNDING] -= paid
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _mark(
+    side: Sides,
+    held: Floats,
+    sums: Floats,
+    net: Floats,
+    legs: Ints,
+    close: Floats,
+    t: int,
+    row: int,
+    equity: Floats,
+    spent: Floats,
+    exposure: Floats,
+) -> None:
+    """Write the close of bar `t` into `row` of the record's arrays."""
+    now = sums[CASH]
+    for i in range(len(net)):
+        if net[i] != 0.0:
+            now += net[i] * close[t, i]
+    equity[row] = now
+    for kind in range(3):
+        spent[row, kind] = sums[kind]
+    if len(exposure):
+        for p in range(len(side)):
+            if side[p] != 0:
+                worth = abs(held[p, UNITS_A]) * close[t, legs[0, p]]
+                if held[p, UNITS_B] != 0.0:
+                    worth += abs(held[p, UNITS_B]) * close[t, legs[1, p]]
+                exposure[row, p] = side[p] * worth
