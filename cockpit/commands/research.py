@@ -1,0 +1,114 @@
+"""Trying an idea on history: the work is another process; this one shows how far it is and what it found."""
+
+import asyncio
+import re
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cockpit import jobs
+from cockpit.commands.found import backtest_tables
+from cockpit.commands.processes import flags
+from core.config import load
+from core.domain.backtest import Document
+from core.domain.errors import UserError
+
+BACKTEST = "core.backtest"
+"""The module that runs one strategy."""
+DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(Z|\+00:00)?)?)?")
+
+
+class Run(NamedTuple):
+    """What a run is told; None leaves a setting, or the data, as it is. Names are those of the options."""
+
+    engine: str | None = None
+    data: str | None = None
+    funding: Path | None = None
+    from_: str | None = None
+    to: str | None = None
+    seed: int | None = None
+    train_bars: int | None = None
+    set: tuple[str, ...] = ()
+    config: Path | None = None
+
+    def words(self) -> list[str]:
+        """The words of a command line: files by whole paths, for the process may stand elsewhere."""
+        load(self.config)  # a mistake in the settings is told before anything starts
+        for name, date in (("--from", self.from_), ("--to", self.to)):
+            if date is not None and not DATE.fullmatch(date):
+                raise UserError(f"{name} {date}: not a date; write it like 2024-08-31 or 2024-08-31T16:00", 2)
+        for change in self.set:
+            if not re.fullmatch(r"\w+=.+", change):
+                raise UserError(f"--set {change}: write it like --set z_entry=1.5", 2)
+        named = self._asdict()
+        data = Path(self.data).expanduser() if self.data else None
+        if data is not None and data.exists():
+            named["data"] = data.absolute()
+        for name in ("funding", "config"):
+            if named[name] is not None:
+                named[name] = named[name].absolute()
+        return flags(**{name.rstrip("_"): value for name, value in named.items()})
+
+
+def backtest(strategy: str, run: Run, *, report: Path | None, compare: bool, as_json: bool, quiet: bool) -> None:
+    """One run, kept beside the earlier runs."""
+    own = flags(report=report.absolute() if report else None, compare=compare, keep=True)
+    line = follow(BACKTEST, [strategy, *run.words(), *own], quiet=quiet)
+    tell(line, as_json, lambda: backtest_tables(msgspec.json.decode(line, type=Document)))
+
+
+def tell(line: bytes, as_json: bool, tables: Callable[[], Sequence[Any]]) -> None:
+    """Print a job's document as it came, or as tables for people."""
+    if as_json:
+        typer.echo(line)
+        return
+    try:
+        shown = tables()
+    except msgspec.MsgspecError as error:
+        raise UserError(f"the result cannot be read: {error}; ask for it with --json") from None
+    console = Console(highlight=False)
+    for part in shown:
+        console.print(part)
+
+
+def follow(module: str, arguments: Sequence[str], *, quiet: bool) -> bytes:
+    """Run a job with its progress on stderr: a bar where somebody looks, else a line a step. Ctrl-C and SIGTERM
+    end it, with exit code 130."""
+    console = Console(stderr=True, highlight=False)
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        auto_refresh=False,
+        disable=quiet or not console.is_terminal,
+    )
+    task = bar.add_task("starting", total=1.0)
+    said = ""
+
+    def progress(done: float, text: str) -> None:
+        nonlocal said
+        bar.update(task, completed=done, description=text, refresh=True)
+        if bar.disable and not quiet and text != said:
+            typer.echo(text, err=True)
+        said = text
+
+    async def work() -> bytes:
+        here = asyncio.current_task()
+        assert here is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, here.cancel)
+        return await jobs.run(module, arguments, progress)
+
+    try:
+        with bar:
+            return asyncio.run(work())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise UserError(f"interrupted at {said or 'its start'}", 130) from None

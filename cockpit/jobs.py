@@ -1,0 +1,84 @@
+"""Heavy work in a process of its own, listened to without ever blocking the loop."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from core.domain.errors import UserError
+
+Progress = Callable[[float, str], None]
+"""Called with the share done (0 to 1) and a line that says what is being done."""
+NICE = 10
+"""Below the engine and the terminal, which must stay smooth."""
+PATIENCE = 5.0
+"""Seconds that a cancelled job has to end by itself."""
+THREADS = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+}
+"""Threads that wait by spinning bring a busy machine down; our own code is written for one thread."""
+LINE = 2**20
+"""The longest line of progress, in bytes."""
+
+
+async def run(module: str, arguments: Sequence[str], progress: Progress) -> bytes:
+    """Run `python -m module arguments` at low priority, and give the last line that it wrote on stdout.
+
+    Lines on stderr that are JSON with `progress` and `text` are passed on. Raises UserError with the last other
+    line, and the job's exit code, where it fails. Cancelling ends the process.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", module, *arguments),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **THREADS},
+        limit=LINE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
+    try:
+        out, reason = await asyncio.gather(process.stdout.read(), _listen(process.stderr, progress))
+        code = await process.wait()
+    except BaseException:
+        await _end(process)
+        raise
+    if code:
+        raise UserError(
+            reason or f"{module} ended with code {code} and said nothing", code if code in (1, 2) else 1
+        )
+    lines = out.strip().splitlines()
+    if not lines:
+        raise UserError(f"{module} ended without a result{f': {reason}' if reason else ''}")
+    return lines[-1]
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def _listen(stream: asyncio.StreamReader, progress: Progress) -> str:
+    """Pass progress on; the last line that is none of it."""
+    last = ""
+    async for raw in stream:
+        line = raw.decode(errors="replace").strip()
+        try:
+            said = json.loads(line)
+            progress(float(said["progress"]), str(said["text"]))
+        except (ValueError, KeyError, TypeError):
+            last = line or last
+    return last
