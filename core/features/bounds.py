@@ -1,5 +1,6 @@
 """Stop and target of a pair as shares of its gross: one definition for the live rule, the backtests, the labels."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,11 @@ class Bounds(NamedTuple):
     by_volatility: bool
     stop: Bound
     target: Bound
+
+
+def reference(assets: Sequence[str]) -> int:
+    """Which asset's volatility the others' is measured by: BTC, or the first of a universe without it."""
+    return assets.index("BTC") if "BTC" in assets else 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

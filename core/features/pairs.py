@@ -168,13 +168,6 @@ class PairFeatures:
         )
 
 
-def atr_bound(atr_pct: Floats, times: float, low: float, high: float, default: float) -> Floats:
-    """A stop or target as a share of price: `times` the ATR, within [low, high]; `default` where no ATR is known.
-
-    The one definition for the live rule and for the labels it is trained on."""
-    return np.where(np.isfinite(atr_pct) & (atr_pct > 0), np.clip(times * atr_pct, low, high), default)
-
-
 def feature_hash(params: FeatureParams) -> str:
     """16 hexadecimal digits over the definition's version, the columns and the windows."""
     text = f"{VERSION}|{','.join(NAMES)}|{msgspec.json.encode(params).decode()}"

@@ -39,6 +39,7 @@ def recipe_of(settings: Settings, given: argparse.Namespace) -> Recipe:
         z_exit=params.z_exit,
         min_hold=params.min_hold_bars,
         horizon=params.horizon_bars,
+        stop_mode=params.stop_mode,
         stop_atr=params.stop_atr,
         stop_min=params.stop_min,
         stop_max=params.stop_max,
@@ -108,7 +109,7 @@ def _panel(given: argparse.Namespace, settings: Settings) -> Panel:
             raise UserError(f"{given.panel}: no such file; make one with `cockpit data import`")
         panel = Panel.load(given.panel)
     else:
-        from core.data.manifest import open_panel  # brings pyarrow, which the demo's --panel does without
+        from core.data.source import open_panel  # brings pyarrow, which the demo's --panel does without
 
         universe = settings.universe
         panel = open_panel(given.data, settings.paths.lake, given.funding, universe.assets, universe.bar)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from core.data.panel import Panel
 from core.domain.market import Floats
-from core.features.pairs import atr_bound
+from core.features.bounds import Bound, Bounds, bounds, reference
 
 Kind = Literal["profit", "published"]
 Ints = NDArray[np.int64]
@@ -29,9 +29,8 @@ class LabelRule(msgspec.Struct, frozen=True, kw_only=True):
     kind `profit`: 1 if the two-leg profit after costs and funding is above zero, at the first of: z at or across
     `z_exit` times the entry's sign (from `min_hold` bars on), stop, target, `horizon` bars. Only rows with
     |z| > z_entry have one.
-    Stop and target are `stop_atr` and `target_atr` ATR of the base leg as a share of its price, held within their
-    bounds (`stop_default`, `target_default` where the ATR is unknown), and judged on closed bars on the profit
-    over the gross: price, fees paid and funding. `fee` is paid per side on what is traded.
+    Stop and target are set as the strategy sets them (`core.features.bounds`), and judged on closed bars on the
+    profit over the gross: price, fees paid and funding. `fee` is paid per side on what is traded.
 
     kind `published`: for z > z_entry, 1 if the lowest spread (of closes) over t + 1 .. t + horizon is below
     spread * (1 - move); for z < -z_entry, 1 if the highest is above spread * (1 + move); else 0, on every row.
@@ -42,6 +41,7 @@ class LabelRule(msgspec.Struct, frozen=True, kw_only=True):
     z_exit: float = 0.0
     min_hold: int = 0
     horizon: int = 102
+    stop_mode: Literal["atr", "volatility"] = "atr"
     stop_atr: float = 10.0
     stop_min: float = 0.02
     stop_max: float = 0.10
@@ -58,6 +58,15 @@ class LabelRule(msgspec.Struct, frozen=True, kw_only=True):
         """Bars after t that the label of t may have to see: the open that follows the last bar of the horizon."""
         return self.horizon + 1
 
+    @property
+    def bounds(self) -> Bounds:
+        """How stop and target are set."""
+        return Bounds(
+            self.stop_mode == "volatility",
+            Bound(self.stop_atr, self.stop_min, self.stop_max, self.stop_default),
+            Bound(self.target_atr, self.target_min, self.target_max, self.target_default),
+        )
+
 
 class Labels(NamedTuple):
     """`y` (T, P) int8: 1, 0, or -1 where a row has no label. `end` (T, P) int64: the last bar the label of a row
@@ -71,19 +80,24 @@ class Labels(NamedTuple):
 
 
 def label(
-    panel: Panel, legs: Ints, z: Floats, usable: NDArray[np.bool_], atr_pct: Floats, rule: LabelRule
+    panel: Panel,
+    legs: Ints,
+    z: Floats,
+    usable: NDArray[np.bool_],
+    atr_pct: Floats,
+    volatility: Floats,
+    rule: LabelRule,
 ) -> Labels:
     """The labels of all pairs of `panel`. `z` and `usable` (T, P): where a pair is not usable z is unknown, so that
-    it is neither entered nor found to have crossed. `atr_pct` (T, N): each asset's ATR over its close."""
+    it is neither entered nor found to have crossed. `atr_pct` and `volatility` (T, N): each asset's ATR over its
+    close, and the deviation of its returns."""
     z = np.where(usable, z, np.nan)
-    atr_pct = atr_pct[:, legs[:, 0]]
     if rule.kind == "published":
         return Labels(*_published(panel.close, legs, z, rule.z_entry, rule.horizon, rule.move))
-    stop = atr_bound(atr_pct, rule.stop_atr, rule.stop_min, rule.stop_max, rule.stop_default)
-    target = atr_bound(atr_pct, rule.target_atr, rule.target_min, rule.target_max, rule.target_default)
     rate = np.nan_to_num(panel.funding_rate)
+    scales = (atr_pct, volatility, reference(panel.assets))
     settings = (rule.z_entry, rule.z_exit, rule.min_hold, rule.horizon, rule.fee)
-    return Labels(*_profit(panel.open, panel.close, rate, legs, z, stop, target, *settings))
+    return Labels(*_profit(panel.open, panel.close, rate, legs, z, rule.bounds, scales, *settings))
 
 
 def uniqueness(end: Ints) -> Floats:
@@ -103,8 +117,8 @@ def _profit(
     rate: Floats,
     legs: Ints,
     z: Floats,
-    stop: Floats,
-    target: Floats,
+    how: Bounds,
+    scales: tuple[Floats, Floats, int],
     z_entry: float,
     z_exit: float,
     min_hold: int,
@@ -112,6 +126,7 @@ def _profit(
     fee: float,
 ) -> tuple[NDArray[np.int8], Ints]:  # pragma: no cover
     bars, pairs = z.shape
+    atr_pct, volatility, usual = scales
     y = np.full((bars, pairs), -1, np.int8)
     end = np.full((bars, pairs), -1, np.int64)
     for p in range(pairs):
@@ -122,12 +137,13 @@ def _profit(
             side = -1.0 if z[t, p] > 0 else 1.0  # of the spread: long a and short b, or the other way round
             entry_a, entry_b = opens[t + 1, a], opens[t + 1, b]
             funding = 0.0
+            stop, target = bounds(how, atr_pct[t, a], volatility[t, a], volatility[t, usual])
             for u in range(t + 1, t + horizon + 1):
                 gain = 0.5 * side * (close[u, a] / entry_a - close[u, b] / entry_b) + funding - fee
                 back = u - t >= min_hold and -side * z[u, p] <= z_exit
                 value_a, value_b = opens[u + 1, a] / entry_a, opens[u + 1, b] / entry_b
                 funding -= 0.5 * side * (value_a * rate[u + 1, a] - value_b * rate[u + 1, b])
-                if back or gain <= -stop[t, p] or gain >= target[t, p] or u == t + horizon:
+                if back or gain <= -stop or gain >= target or u == t + horizon:
                     profit = 0.5 * side * (value_a - value_b) + funding - fee * (1.0 + 0.5 * (value_a + value_b))
                     y[t, p] = profit > 0.0
                     end[t, p] = u + 1

@@ -143,7 +143,7 @@ def labelled(panel: Panel, features: PairFeatures, rule: LabelRule) -> Rows:
     order = {asset: i for i, asset in enumerate(panel.assets)}
     legs = np.array([(order[pair.a], order[pair.b]) for pair in features.pairs], np.int64)
     z = past.features[:, :, features.names.index("z_score")]
-    y, end = label(panel, legs, z, past.usable, past.atr_pct, rule)
+    y, end = label(panel, legs, z, past.usable, past.atr_pct, past.volatility, rule)
     t, p = np.nonzero(y >= 0)
     weight = uniqueness(end)[t, p]
     return Rows(t, past.features[t, p], y[t, p], end[t, p], weight, np.abs(z[t, p]) > rule.z_entry)

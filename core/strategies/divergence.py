@@ -13,6 +13,7 @@ from core.domain.account import Holdings, book_pnl
 from core.domain.decision import Decision, Entry, Exit, View
 from core.domain.instrument import Pair
 from core.features.bounds import bounds as bounds_of_leg
+from core.features.bounds import reference
 from core.strategies.params import DivergenceParams
 from core.strategies.rule import (
     HELD,
@@ -66,12 +67,12 @@ def texts(params: DivergenceParams) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8)
 def places(assets: tuple[str, ...], pairs: tuple[Pair, ...]) -> Places:
-    """The places of a universe. The reference is BTC, or the first asset of a universe without it."""
+    """The places of a universe."""
     order = {asset: i for i, asset in enumerate(assets)}
     legs = np.array([(order[pair.a], order[pair.b]) for pair in pairs], np.int64).reshape(-1, 2)
     names = tuple(pair.name for pair in pairs)
     rows = {name: row for row, name in enumerate(names)}
-    return Places(names, np.ascontiguousarray(legs.T), rows, order, order.get("BTC", 0))
+    return Places(names, np.ascontiguousarray(legs.T), rows, order, reference(assets))
 
 
 _rule = lru_cache(maxsize=8)(compiled)

@@ -21,6 +21,7 @@ rules = st.builds(
     z_exit=st.sampled_from([0.0, 0.3]),
     min_hold=st.sampled_from([0, 2]),
     horizon=st.integers(1, 12),
+    stop_mode=st.sampled_from(["atr", "volatility"]),
     stop_atr=st.sampled_from([1.0, 4.0]),
     target_atr=st.sampled_from([1.0, 4.0]),
     stop_min=st.just(0.01),
@@ -44,18 +45,30 @@ class Market:
         self.z = chance.normal(0.0, 1.2, (BARS, 3))
         self.usable = chance.random((BARS, 3)) > 0.1
         self.atr = np.where(chance.random((BARS, 3)) < 0.1, np.nan, chance.uniform(0.0, 0.04, (BARS, 3)))
+        self.volatility = np.where(chance.random((BARS, 3)) < 0.1, 0.0, chance.uniform(0.01, 0.1, (BARS, 3)))
 
     def label(self, rule: LabelRule, panel: Panel | None = None) -> Labels:
-        return label(panel or self.panel, LEGS, self.z, self.usable, self.atr, rule)
+        return label(panel or self.panel, LEGS, self.z, self.usable, self.atr, self.volatility, rule)
+
+
+def bounds_by_hand(market: Market, rule: LabelRule, t: int, a: int) -> tuple[float, float]:
+    """(stop, target); without a BTC the first asset's volatility is the measure."""
+    atr, volatility, usual = market.atr[t, a], market.volatility[t, a], market.volatility[t, 0]
+    if rule.stop_mode == "volatility":
+        ratio = min(max(volatility / usual, 0.5), 2.0) if volatility > 0 and usual > 0 else 1.0
+        return rule.stop_default * ratio, rule.target_default * ratio
+    if not (np.isfinite(atr) and atr > 0):
+        return rule.stop_default, rule.target_default
+    return (
+        min(max(rule.stop_atr * atr, rule.stop_min), rule.stop_max),
+        min(max(rule.target_atr * atr, rule.target_min), rule.target_max),
+    )
 
 
 def profit_by_hand(market: Market, rule: LabelRule, t: int, p: int) -> tuple[float, int]:
     """(profit of a gross of 1, last bar seen) of the trade that bar t opens: an account of two positions."""
     panel, (a, b) = market.panel, LEGS[p]
-    atr = market.atr[t, a]
-    known = np.isfinite(atr) and atr > 0
-    stop = min(max(rule.stop_atr * atr, rule.stop_min), rule.stop_max) if known else rule.stop_default
-    target = min(max(rule.target_atr * atr, rule.target_min), rule.target_max) if known else rule.target_default
+    stop, target = bounds_by_hand(market, rule, t, a)
     short = market.z[t, p] > 0
     quantity = {a: 0.5 / panel.open[t + 1, a], b: 0.5 / panel.open[t + 1, b]}
     quantity[a if short else b] *= -1
@@ -132,6 +145,7 @@ def test_a_label_sees_nothing_after_its_end_and_nothing_before_its_signal(kind):
         other = Market(3)
         other.panel = Panel.of(market.panel.ts, ASSETS, (*ohlc, market.panel.volume), HOUR, rate)
         other.z = np.where(noise == 1.0, market.z, -market.z)
+        other.volatility = np.where(noise == 1.0, market.volatility, 1.0)
         other.atr = np.where(noise == 1.0, market.atr, 1.0)
         again = other.label(rule)
         assert (again.y[t, p], again.end[t, p]) == (y[t, p], end[t, p])
