@@ -1,0 +1,135 @@
+"""Do the books of a run add up? Read from its `Result` alone, whichever engine gave it, and from the bars."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.backtest.result import Result, Trade
+from core.clock import iso
+from core.data.panel import Panel
+from core.research.findings import Check, Finding
+
+CENT = 1e-8
+"""Sums agree to this share of the deposit."""
+PRICE = 0.02
+"""A trade's profit agrees with the bars to this share of the move of its legs, and LOT of its gross: legs are
+whole lots, and orders take a moment."""
+LOT = 2e-4
+
+
+def accounting(result: Result, panel: Panel) -> Check:
+    """Equity is deposit plus cash flows plus what is held; nothing is held that was not bought; costs cost."""
+    findings = [
+        *_equity(result),
+        *_costs(result),
+        *_held(result),
+        *_prices(result, panel),
+    ]
+    run = f"{len(result.trades)} trades over {len(result.ts) - 1} bars by {result.engine}"
+    text = f"{run}: equity, costs, positions, fill prices"
+    return Check("accounting", text, tuple(findings))
+
+
+def _flat(result: Result) -> NDArray[np.bool_]:
+    """(T+1,) rows at which nothing is held."""
+    return np.asarray((result.exposure == 0).all(axis=1))
+
+
+def _closed_by(result: Result, row: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of `values`, one a trade, over the trades that were closed by each of the `row`s."""
+    closed = np.array([trade.closed for trade in result.trades], np.int64)
+    order = np.argsort(closed, kind="stable")
+    sums = np.concatenate([[0.0], np.cumsum(values[order])])
+    return np.asarray(sums[np.searchsorted(closed[order], result.ts[row], side="right")])
+
+
+def _equity(result: Result) -> Iterator[Finding]:
+    """Where all is flat, equity is the deposit plus the profit of all closed trades."""
+    rows = np.flatnonzero(_flat(result))
+    pnl = np.array([trade.pnl for trade in result.trades])
+    off = result.equity[rows] - result.equity[0] - _closed_by(result, rows, pnl)
+    wrong = np.abs(off) > CENT * result.equity[0]
+    if wrong.any():
+        at = rows[int(np.argmax(wrong))]
+        yield Finding(
+            "equity",
+            iso(int(result.ts[at])),
+            "",
+            f"flat, but {off[int(np.argmax(wrong))]:+.4f} away from deposit plus the profit of all closed trades",
+            "book every fill, fee and funding once, in the trade and in the account alike",
+        )
+    if not np.isfinite(result.equity).all():
+        at = int(np.argmin(np.isfinite(result.equity)))
+        yield Finding(
+            "equity", iso(int(result.ts[at])), "", "is not a number", "value what is held at its last price"
+        )
+
+
+def _costs(result: Result) -> Iterator[Finding]:
+    """Slippage and fees are paid, never earned; what trades paid is what the account paid."""
+    for column, name in enumerate(("slippage", "fees", "funding")):
+        rises = np.diff(result.costs[:, column]) > CENT * result.equity[0]
+        if name != "funding" and rises.any():
+            at = int(np.argmax(rises)) + 1
+            fault = f"{name} of {np.diff(result.costs[:, column])[at - 1]:+.4f}: it was earned, not paid"
+            yield Finding(name, iso(int(result.ts[at])), "", fault, "a cost is negative: check its sign")
+        rows = np.flatnonzero(_flat(result))
+        paid = np.array([getattr(trade, name) for trade in result.trades])
+        off = result.costs[rows, column] - result.costs[0, column] - _closed_by(result, rows, paid)
+        wrong = np.abs(off) > CENT * result.equity[0]
+        if wrong.any():
+            at = int(rows[int(np.argmax(wrong))])
+            fault = (
+                f"{name} of the account and of its trades differ by {off[int(np.argmax(wrong))]:+.4f} while flat"
+            )
+            yield Finding(name, iso(int(result.ts[at])), "", fault, "book each cost once in both")
+
+
+def _held(result: Result) -> Iterator[Finding]:
+    """Exposure stands only between the fills of a trade, on its side; and every trade is seen in it."""
+    for column, pair in enumerate(result.pairs):
+        sides = np.sign(result.exposure[:, column])
+        told = np.zeros(len(sides))
+        trades = [trade for trade in result.trades if trade.pair == pair]
+        for trade in trades:
+            first, last = np.searchsorted(result.ts, (trade.opened, trade.closed), side="right")
+            told[first:last] = trade.side
+        end = int(np.searchsorted(result.ts, trades[-1].closed, side="right")) if trades else 0
+        wrong = (sides != told) & (np.arange(len(sides)) < end if pair in result.open_pairs else True)
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            fault = f"held on side {sides[at]:+.0f} where its trades say {told[at]:+.0f}"
+            mend = "a position begins with a fill, after the close of its deciding bar, and ends with one"
+            yield Finding(pair, iso(int(result.ts[at])), "", fault, mend)
+
+
+def _prices(result: Result, panel: Panel) -> Iterator[Finding]:
+    """The price profit of a trade is what its legs moved from the open it was entered at to that it left at."""
+    opens = {int(ts): row for row, ts in enumerate(panel.ts)}
+    for trade in result.trades:
+        rows = [opens.get(at - at % panel.bar_ms) for at in (trade.opened, trade.closed)]
+        if rows[0] is None or rows[1] is None or rows[0] == rows[1]:
+            continue
+        moves = [_move(panel, asset, rows[0], rows[1]) for asset in trade.pair.split("/")]
+        expected = _profit(trade, moves)
+        slack = trade.gross * (PRICE * max(abs(move) for move in moves) + LOT)
+        if abs(trade.price - expected) > slack:
+            yield Finding(
+                trade.pair,
+                iso(trade.opened),
+                "",
+                f"a price profit of {trade.price:+.4f}, where its legs moved by {expected:+.4f} from open to open",
+                "fill at the open after the deciding bar, both legs, each at its own asset's price",
+            )
+            return
+
+
+def _move(panel: Panel, asset: str, entered: int, left: int) -> float:
+    column = panel.assets.index(asset)
+    return float(panel.open[left, column] / panel.open[entered, column] - 1.0)
+
+
+def _profit(trade: Trade, moves: list[float]) -> float:
+    """Of a single asset, or of two legs of equal value at entry."""
+    return trade.side * trade.gross * (moves[0] if len(moves) == 1 else 0.5 * (moves[0] - moves[1]))
