@@ -175,6 +175,8 @@ class Engine(Walk):
         """What is held, what was settled, then the walk. Under lockstep it ends when every order is settled."""
         if self.orders.foreign or not self.verdict.agrees:
             await self.reconcile()  # A stop has fired within the bar: what is decided rests on what is held now.
+            if self.venue.capabilities.lockstep:
+                await self.executor.idle()
         bar = await self._funded(bar)
         self.market.bar(bar)
         self._bar = bar

@@ -1,6 +1,5 @@
 """How a run ended: what the ledger says beside what the exchange says, and whether they agree."""
 
-import hashlib
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -8,23 +7,10 @@ from typing import Any
 from core.backtest.statistics import profit_interval
 from core.clock import iso
 from core.engine.engine import Engine
-from core.portfolio.events import AnyEvent, Decided, Filled
+from core.portfolio.digest import digest
+from core.portfolio.events import AnyEvent, Filled
 
 EXACT = Decimal("1e-6")
-
-
-def digest(events: Sequence[AnyEvent]) -> str:
-    """A hash over every decision and fill, in order: two runs that did the same have the same.
-
-    Ids of orders and trades are left out: they name, they do not decide."""
-    said = hashlib.sha256()
-    for event in events:
-        if isinstance(event, Decided):
-            said.update(f"D{event.bar}{event.strategy}{event.entries}{event.exits}{event.text}".encode())
-        elif isinstance(event, Filled):
-            fill = event.fill
-            said.update(f"F{fill.ts}{fill.instrument}{fill.size}{fill.price}{fill.fee}".encode())
-    return said.hexdigest()
 
 
 async def summary(engine: Engine, events: Sequence[AnyEvent], model: str) -> dict[str, Any]:

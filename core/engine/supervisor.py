@@ -11,21 +11,20 @@ from typing import Any
 import msgspec
 
 from core.clock import in_thread
+from core.compose import make_features, make_limits, make_trader
 from core.config import Secrets, Settings
 from core.domain.errors import UserError
-from core.domain.instrument import Instrument
 from core.engine.engine import Engine
 from core.engine.jobs import ExchangeProcess, Progress, run_job
 from core.engine.narrator import Narrator
 from core.execution.journal import Journal
 from core.execution.risk import Limits
-from core.features.pairs import FeatureParams, PairFeatures
-from core.models.bundle import Bundle, check_features, check_universe, load, refuse_if_seen
+from core.features.pairs import PairFeatures
+from core.models.bundle import check_features, load, refuse_if_seen
 from core.portfolio.books import Books
 from core.portfolio.events import Loaded
 from core.portfolio.ledger import Ledger
-from core.strategies.registry import Strategy, strategy
-from core.trader import Trader
+from core.strategies.registry import strategy
 from core.venues.okx.factory import okx_venue
 from core.venues.okx_local.auth import Keys
 from core.venues.port import Venue
@@ -212,29 +211,4 @@ async def prepare_account(settings: Settings, venue: Venue, names: list[str]) ->
     leverage = Decimal(settings.venue.leverage)
     await asyncio.gather(*(venue.set_leverage(name, leverage) for name in names))
     _, taker = await venue.fee_rates()
-    risk = settings.risk
-    return Limits(
-        risk.free_share, risk.max_gross_usdt, risk.max_order_usdt, risk.min_notional_usdt, leverage, taker
-    )
-
-
-def make_features(settings: Settings) -> PairFeatures:
-    """The features of the configured universe, with the windows of the strategy's parameters."""
-    params = settings.strategy.divergence
-    windows = FeatureParams(params.z_window, params.atr_period, params.correlation_window, params.min_bars)
-    return PairFeatures(settings.universe.assets, windows, settings.universe.bar_ms)
-
-
-def make_trader(
-    settings: Settings, rule: Strategy, bundle: Bundle | None, instruments: dict[str, Instrument], limits: Limits
-) -> Trader:
-    """A trader of one strategy; a bundle whose features are not today's is refused here."""
-    params = settings.strategy.divergence
-    features = make_features(settings)
-    if not rule.needs_model:
-        return Trader(rule, params, features, None, instruments, limits)
-    if bundle is None:
-        raise UserError(f"strategy {rule.name} needs a model: train one with `cockpit train divergence`")
-    check_features(bundle, features.names, features.hash)
-    check_universe(bundle, settings.universe.assets, settings.universe.bar_ms)
-    return Trader(rule, params, features, bundle, instruments, limits)
+    return make_limits(settings, taker)

@@ -16,5 +16,7 @@ def digest(events: Sequence[AnyEvent]) -> str:
             said.update(f"D{event.bar}{event.strategy}{event.entries}{event.exits}{event.text}".encode())
         elif isinstance(event, Filled):
             fill = event.fill
-            said.update(f"F{fill.ts}{fill.instrument}{fill.size}{fill.price}{fill.fee}".encode())
+            # An amount's trailing zeros tell how it was computed, not how much it is.
+            amounts = (amount.normalize() for amount in (fill.size, fill.price, fill.fee))
+            said.update(f"F{fill.ts}{fill.instrument}{'|'.join(map(str, amounts))}".encode())
     return said.hexdigest()

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from core.compose import make_features
 from core.config import load
 from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
@@ -17,7 +18,7 @@ from core.engine.commands import Commands
 from core.engine.engine import Engine
 from core.engine.narrator import Narrator
 from core.engine.snapshots import Lag, Phase, snapshot
-from core.engine.supervisor import make_features, prepare_account
+from core.engine.supervisor import prepare_account
 from core.execution.journal import Journal
 from core.matching.types import Quote
 from core.portfolio.books import Books

@@ -75,7 +75,7 @@ async def test_killed_at(point: str, home: Home, reference: Reference) -> None:
 
 def test_the_summary_of_a_run_that_lost_a_fill_would_differ(reference: Reference) -> None:
     """The yardstick itself: a digest over one fill less is another one."""
-    from core.engine.summary import digest
+    from core.portfolio.digest import digest
 
     fills = [i for i, event in enumerate(reference.events) if isinstance(event, Filled)]
     assert digest(reference.events) == reference.said["digest"]

@@ -1,0 +1,43 @@
+"""From the configuration to what trades by it: features, traders, limits. For every run, live or not."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from core.config import Settings
+from core.domain.errors import UserError
+from core.domain.instrument import Instrument
+from core.execution.risk import Limits
+from core.features.pairs import FeatureParams, PairFeatures
+from core.models.bundle import Bundle, check_features, check_universe
+from core.strategies.registry import Strategy
+from core.trader import Trader
+
+
+def make_limits(settings: Settings, taker: Decimal) -> Limits:
+    """The limits of the risk gate, with the account's own fee rate."""
+    risk, leverage = settings.risk, Decimal(settings.venue.leverage)
+    return Limits(
+        risk.free_share, risk.max_gross_usdt, risk.max_order_usdt, risk.min_notional_usdt, leverage, taker
+    )
+
+
+def make_features(settings: Settings) -> PairFeatures:
+    """The features of the configured universe, with the windows of the strategy's parameters."""
+    params = settings.strategy.divergence
+    windows = FeatureParams(params.z_window, params.atr_period, params.correlation_window, params.min_bars)
+    return PairFeatures(settings.universe.assets, windows, settings.universe.bar_ms)
+
+
+def make_trader(
+    settings: Settings, rule: Strategy, bundle: Bundle | None, instruments: Mapping[str, Instrument], limits: Limits
+) -> Trader:
+    """A trader of one strategy; a bundle whose features are not today's is refused here."""
+    params = settings.strategy.divergence
+    features = make_features(settings)
+    if not rule.needs_model:
+        return Trader(rule, params, features, None, instruments, limits)
+    if bundle is None:
+        raise UserError(f"strategy {rule.name} needs a model: train one with `cockpit train divergence`")
+    check_features(bundle, features.names, features.hash)
+    check_universe(bundle, settings.universe.assets, settings.universe.bar_ms)
+    return Trader(rule, params, features, bundle, instruments, limits)
