@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS trials (
 CREATE TRIGGER IF NOT EXISTS kept BEFORE DELETE ON trials BEGIN SELECT RAISE(ABORT, 'trials are kept'); END;
 CREATE TRIGGER IF NOT EXISTS fixed BEFORE UPDATE ON trials BEGIN SELECT RAISE(ABORT, 'trials are kept'); END;
 """
+ADD = "INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (data, key) DO NOTHING"
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -84,7 +85,7 @@ class Trials:
             with closing(self._open()) as file:
                 file.execute("BEGIN IMMEDIATE")
                 before = file.total_changes
-                file.executemany("INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+                file.executemany(ADD, rows)
                 new = file.total_changes - before
                 file.execute("COMMIT")
         except (OSError, sqlite3.Error) as error:
