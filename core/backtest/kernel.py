@@ -27,14 +27,14 @@ Sides = NDArray[np.int8]
 
 SLIPPAGE, FEES, FUNDING = 0, 1, 2
 """Columns of the costs; the first of `Books.held`, of `Books.sums` and of the trades, too."""
-FLOW, GROSS, UNITS_A, UNITS_B, OPENED = 3, 4, 5, 6, 7
-"""Further columns of `Books.held`."""
+FLOW, GROSS, UNITS_A, UNITS_B, OPENED, NOTE, Z, SCORE, PROBABILITY = 3, 4, 5, 6, 7, 8, 9, 10, 11
+"""Further columns of `Books.held`, and so of the trades."""
+PAIR, SIDE, CLOSED = 12, 13, 14
+"""Further columns of the trades."""
 CASH, TURNOVER, ORDERS, TRADES, WINS, REFUSED, BARS = 3, 4, 5, 6, 7, 8, 9
 """Further places in `Books.sums`."""
-PNL, ENTRY, PAIR, SIDE, SINCE, UNTIL, NOTE, SCORE, PROBABILITY = 3, 4, 5, 6, 7, 8, 9, 10, 11
-"""Further columns of the trades."""
-UNIT, LEAST, MOST = 0, 1, 2
-"""Columns of `Market.lots`."""
+UNIT, LEAST, MOST, TICK = 0, 1, 2, 3
+"""Columns of `Market.specs`."""
 
 
 class Market(NamedTuple):
@@ -42,8 +42,8 @@ class Market(NamedTuple):
 
     `open`, `close` (T, N); `rate` (T, N) funding settled at each bar's open, 0 where none is; `settles` (T,)
     whether any is. `legs` (2, P): asset numbers of a and b. `hedge` (P,): value of leg b for a value of 1 in
-    leg a: 1 is dollar-neutral, 0 makes leg a a position of its own. `lots` (N, 3): units of the asset in a lot,
-    the smallest and the largest order in lots.
+    leg a: 1 is dollar-neutral, 0 makes leg a a position of its own. `specs` (N, 4): units of the asset in a lot,
+    the smallest and the largest order in lots, and the tick that quotes lie on (0: they lie anywhere).
     """
 
     open: Floats
@@ -52,11 +52,13 @@ class Market(NamedTuple):
     settles: Flags
     legs: Ints
     hedge: Floats
-    lots: Floats
+    specs: Floats
 
 
 class Costs(NamedTuple):
-    """What trading costs, as shares of value: the taker's fee, half of the spread, and slippage beyond it."""
+    """What trading costs, as shares of value: the taker's fee, half of the spread, and slippage beyond it.
+
+    Where there are ticks, quotes are rounded away from the middle, which they leave by one tick at least."""
 
     taker: float = 0.0005
     half_spread: float = 0.0001
@@ -66,11 +68,12 @@ class Costs(NamedTuple):
 class Books(NamedTuple):
     """What is held, and what has come of it.
 
-    `side` (P,), 0 where flat. `held` (P, 8), of the open round trip: slippage, fees and funding so far; all its
+    `side` (P,), 0 where flat. `held` (P, 12), of the open round trip: slippage, fees and funding so far; all its
     cash flows, these included, so that its profit is `FLOW` plus what the legs are worth; the entry value of both
-    legs at fill prices; signed units of both; the bar of the entry's fill. `net` (N,) units per asset. `sums`
-    (10,) of the run: slippage, fees, funding, cash, value traded, orders, closed trades, those that won, entries
-    that could not be sized, bars that closed trades lasted.
+    legs at fill prices; signed units of both; the bar of the entry's fill; and what the decider writes there: a
+    note, its z, score and probability. `net` (N,) units per asset. `sums` (10,) of the run: slippage, fees,
+    funding, cash, value traded, orders, closed trades, those that won, entries that could not be sized, bars that
+    closed trades lasted.
     """
 
     side: Sides
@@ -81,7 +84,7 @@ class Books(NamedTuple):
     @classmethod
     def fresh(cls, pairs: int, assets: int, deposit: float) -> "Books":
         """Nothing held, `deposit` in cash."""
-        books = cls(np.zeros(pairs, np.int8), np.zeros((pairs, 8)), np.zeros(assets), np.zeros(10))
+        books = cls(np.zeros(pairs, np.int8), np.zeros((pairs, 12)), np.zeros(assets), np.zeros(10))
         books.sums[CASH] = deposit
         return books
 
@@ -95,8 +98,8 @@ class Books(NamedTuple):
 class Record(NamedTuple):
     """What a run from bar `first` on writes down, K bars: row 0 stands before the first, row k at the close of the
     k-th. `equity` (K+1,), `costs` (K+1, 3). As far as they have rows: `exposure` (K+1, P), signed value of both
-    legs; `trades` (M, 12): slippage, fees, funding, profit, entry value, pair, side, bars of the entry's and the
-    exit's fill, and what a decider may add: a note, its score and probability."""
+    legs; `trades` (M, 15): what the books held of it at its end (`FLOW` is its profit), pair, side, and the bar of
+    the exit's fill."""
 
     first: int
     equity: Floats
@@ -109,7 +112,7 @@ class Record(NamedTuple):
         """Room for bars `first` .. `bars` - 1; for the exposure of `pairs`, if any; for so many `trades`."""
         rows = bars - first + 1
         exposure = np.zeros((rows if pairs else 0, pairs))
-        record = cls(first, np.empty(rows), np.empty((rows, 3)), exposure, np.zeros((trades, 12)))
+        record = cls(first, np.empty(rows), np.empty((rows, 3)), exposure, np.zeros((trades, 15)))
         record.equity[0], record.costs[0] = deposit, 0.0
         return record
 
@@ -132,7 +135,7 @@ def follow(
     in the settlement currency, by the closes of the deciding bar. An entry that cannot be sized is asked for again
     at each bar. A position is kept as it was entered until another side is wanted.
     """
-    opens, close, rate, settles, legs, hedge, lots = market
+    opens, close, rate, settles, legs, hedge, specs = market
     taker, edge = costs.taker, costs.half_spread + costs.slippage
     side, held, net, sums = books
     first, equity, spent, exposure, trades = record
@@ -145,48 +148,48 @@ def follow(
                 continue
             a, b = legs[0, p], legs[1, p]
             if had != 0:
-                _sell(held, sums, net, p, (a, b), opens[t], (taker, edge))
+                _sell(held, sums, net, p, (a, b), opens[t], specs, (taker, edge))
                 _tell(side, held, sums, trades, p, t)
-                side[p] = 0
+                side[p], held[p, UNITS_A], held[p, UNITS_B] = 0, 0.0, 0.0
             if wanted != 0:
-                units_a, units_b = sizes(notional[p], hedge[p], lots, a, b, close[t - 1])
+                units_a, units_b = sizes(notional[p], hedge[p], specs, a, b, close[t - 1])
                 if units_a == 0.0:
                     sums[REFUSED] += 1
                     continue
-                side[p] = wanted
-                held[p, OPENED] = t
-                _buy(held, sums, net, p, (a, b), (wanted * units_a, -wanted * units_b), opens[t], (taker, edge))
+                side[p], held[p, OPENED] = wanted, t
+                held[p, UNITS_A], held[p, UNITS_B] = wanted * units_a, -wanted * units_b
+                _buy(held, sums, net, p, (a, b), opens[t], specs, (taker, edge))
                 if had != 0:  # It has turned: two trades, but one order per leg.
                     sums[ORDERS] -= 1 if units_b == 0.0 else 2
         _mark(side, held, sums, net, legs, close, t, t - first + 1, equity, spent, exposure)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def sizes(notional: float, hedge: float, lots: Floats, a: int, b: int, close: Floats) -> tuple[float, float]:
+def sizes(notional: float, hedge: float, specs: Floats, a: int, b: int, close: Floats) -> tuple[float, float]:
     """Units of legs `a` and `b` for `notional` in leg a at `close` (N,); 0 where an order would be too small or too
-    large. `lots` and `hedge` as in `Market`.
+    large. `specs` and `hedge` as in `Market`.
 
     As `core.execution.sizing.size_legs`: the leg with the coarser lot is cut to whole lots first, the other then
     matches the value that is left. (The factor gives back the last bits that the divisions have lost.)
     """
     back = 1.0 + 1e-12
-    step_a = lots[a, UNIT] * close[a]
+    step_a = specs[a, UNIT] * close[a]
     lots_b = 0.0
     if hedge == 0.0:
         lots_a = np.floor(notional / step_a * back)
     else:
-        step_b = lots[b, UNIT] * close[b] / hedge
+        step_b = specs[b, UNIT] * close[b] / hedge
         if step_a >= step_b:
             lots_a = np.floor(notional / step_a * back)
             lots_b = np.floor(lots_a * step_a / step_b * back)
         else:
             lots_b = np.floor(notional / step_b * back)
             lots_a = np.floor(lots_b * step_b / step_a * back)
-        if not lots[b, LEAST] <= lots_b <= lots[b, MOST]:
+        if not specs[b, LEAST] <= lots_b <= specs[b, MOST]:
             lots_a = lots_b = 0.0
-    if not lots[a, LEAST] <= lots_a <= lots[a, MOST]:
+    if not specs[a, LEAST] <= lots_a <= specs[a, MOST]:
         lots_a = lots_b = 0.0
-    return lots_a * lots[a, UNIT], lots_b * lots[b, UNIT]
+    return lots_a * specs[a, UNIT], lots_b * specs[b, UNIT]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -205,18 +208,18 @@ def _buy(
     net: Floats,
     p: int,
     legs: tuple[int, int],
-    units: tuple[float, float],
     opens: Floats,
+    specs: Floats,
     rates: tuple[float, float],
 ) -> None:
-    """Take signed `units` of both legs into pair `p`."""
-    held[p, UNITS_A], held[p, UNITS_B] = units
+    """Pay for the units that pair `p` takes."""
+    a, b = legs
     held[p, FLOW] = held[p, SLIPPAGE] = held[p, FEES] = held[p, FUNDING] = 0.0
-    net[legs[0]] += units[0]
-    held[p, GROSS] = _fill(held, sums, p, units[0], opens[legs[0]], rates)
-    if units[1] != 0.0:
-        net[legs[1]] += units[1]
-        held[p, GROSS] += _fill(held, sums, p, units[1], opens[legs[1]], rates)
+    net[a] += held[p, UNITS_A]
+    held[p, GROSS] = _fill(held, sums, p, held[p, UNITS_A], opens[a], specs[a, TICK], rates)
+    if held[p, UNITS_B] != 0.0:
+        net[b] += held[p, UNITS_B]
+        held[p, GROSS] += _fill(held, sums, p, held[p, UNITS_B], opens[b], specs[b, TICK], rates)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -227,29 +230,41 @@ def _sell(
     p: int,
     legs: tuple[int, int],
     opens: Floats,
+    specs: Floats,
     rates: tuple[float, float],
 ) -> None:
-    """Give back both legs of pair `p`."""
-    net[legs[0]] -= held[p, UNITS_A]
-    _fill(held, sums, p, -held[p, UNITS_A], opens[legs[0]], rates)
+    """Be paid for the units that pair `p` gives back."""
+    a, b = legs
+    net[a] -= held[p, UNITS_A]
+    _fill(held, sums, p, -held[p, UNITS_A], opens[a], specs[a, TICK], rates)
     if held[p, UNITS_B] != 0.0:
-        net[legs[1]] -= held[p, UNITS_B]
-        _fill(held, sums, p, -held[p, UNITS_B], opens[legs[1]], rates)
-    held[p, UNITS_A] = held[p, UNITS_B] = 0.0
+        net[b] -= held[p, UNITS_B]
+        _fill(held, sums, p, -held[p, UNITS_B], opens[b], specs[b, TICK], rates)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _fill(held: Floats, sums: Floats, p: int, units: float, middle: float, rates: tuple[float, float]) -> float:
+def _fill(
+    held: Floats, sums: Floats, p: int, units: float, middle: float, tick: float, rates: tuple[float, float]
+) -> float:
     """Pay for signed `units` around the price `middle`, with `rates` (fee, edge); the value that changed hands."""
     taker, edge = rates
-    signed = units * middle * (1.0 + edge if units > 0.0 else 1.0 - edge)
-    value = abs(signed)
-    slippage, fee = -abs(units) * middle * edge, -taker * value
-    held[p, FLOW] += fee - signed
-    held[p, SLIPPAGE] += slippage
+    half = middle * edge
+    if tick > 0.0:
+        # As `core.matching.market`: the book's best prices lie on ticks, one away from the mark at least.
+        ticks = np.rint(middle / tick)
+        half = max(1.0, ticks * edge)
+        # (What is whole stays whole, whatever bits it has lost.)
+        quote = np.ceil(ticks + half - 1e-9) if units > 0.0 else np.floor(ticks - half + 1e-9)
+        middle, half = ticks * tick, abs(quote - ticks) * tick
+    size = abs(units)
+    value = size * (middle + half if units > 0.0 else middle - half)
+    fee = -taker * value
+    flow = fee - value if units > 0.0 else fee + value
+    held[p, FLOW] += flow
+    held[p, SLIPPAGE] -= size * half
     held[p, FEES] += fee
-    sums[CASH] += fee - signed
-    sums[SLIPPAGE] += slippage
+    sums[CASH] += flow
+    sums[SLIPPAGE] -= size * half
     sums[FEES] += fee
     sums[TURNOVER] += value
     sums[ORDERS] += 1
@@ -264,10 +279,9 @@ def _tell(side: Sides, held: Floats, sums: Floats, trades: Floats, p: int, t: in
     sums[WINS] += held[p, FLOW] > 0.0
     sums[BARS] += t - held[p, OPENED]
     if n < len(trades):
-        for column in range(FLOW + 1):
+        for column in range(PAIR):
             trades[n, column] = held[p, column]
-        trades[n, ENTRY], trades[n, PAIR], trades[n, SIDE] = held[p, GROSS], p, side[p]
-        trades[n, SINCE], trades[n, UNTIL] = held[p, OPENED], t
+        trades[n, PAIR], trades[n, SIDE], trades[n, CLOSED] = p, side[p], t
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
