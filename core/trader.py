@@ -48,8 +48,8 @@ class Names:
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What one bar led to: the decision, the intents it became, the entries refused, each with its reason, and
-    the view that the decision was made of."""
+    """What one bar led to: the decision as it is carried out, the intents it became, the entries refused, each
+    with its reason, and the view that the decision was made of."""
 
     decision: Decision
     intents: tuple[Intent, ...]
@@ -86,24 +86,36 @@ class Trader:
         return self._view(bar, self.features.update(bar))
 
     def on_bar(self, bar: Bar, holdings: Holdings, standing: Standing, names: Names) -> Outcome:
-        """Decide on a closed bar. Entries pass the risk gate here; exits never ask it."""
+        """Decide on a closed bar. Entries pass the risk gate here; exits never ask it.
+
+        A switch is both or nothing: where its entry is refused the position stays, and its exit leaves the
+        decision. The gate judges the entry as if the old position were still held: its exit may yet be slow."""
         view = self._view(bar, self.features.update(bar))
         decision = self.strategy.decide(view, holdings, self.params)
         books = {book.pair: book for book in holdings.books}
-        intents, barred = [], []
+        switched = {wish.into: wish for wish in decision.exits if wish.into}
+        intents, barred, refused = [], [], []
         for wish in decision.exits:
-            intents.append(exit_intent(names.take(), bar.close_ms, books[wish.pair], wish))
-            barred.append(wish.barred)
-        refused = []
+            if not wish.into:
+                intents.append(exit_intent(names.take(), bar.close_ms, books[wish.pair], wish))
+                barred.append(wish.barred)
         for entry in decision.entries:
             intent, why = self.open(entry, bar, standing, names, Origin.STRATEGY)
             if intent is None:
                 refused.append((entry.pair, why))
                 continue
+            if entry.pair in switched:
+                wish = switched.pop(entry.pair)
+                intents.append(exit_intent(names.take(), bar.close_ms, books[wish.pair], wish))
+                barred.append(wish.barred)
+                intent = msgspec.structs.replace(intent, id=names.peek())
             names.take()
             intents.append(intent)
             barred.append(False)
             standing = self._after(standing, intent, bar)
+        if switched:
+            kept = tuple(wish for wish in decision.exits if wish not in switched.values())
+            decision = msgspec.structs.replace(decision, exits=kept)
         return Outcome(decision, tuple(intents), tuple(barred), tuple(refused), view)
 
     def open(

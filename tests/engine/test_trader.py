@@ -15,7 +15,7 @@ from core.execution.risk import Limits, Standing
 from core.features.pairs import PairFeatures
 from core.strategies.params import DivergenceParams
 from core.strategies.registry import strategy
-from core.trader import Names, Trader
+from core.trader import Names, Outcome, Trader
 from core.venues.okx_local.specs import swap
 
 TEN = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "AVAX", "LINK", "DOT")
@@ -185,3 +185,29 @@ def test_names_go_on_where_the_ledger_stopped() -> None:
 def test_a_strategy_that_needs_a_model_is_not_made_without(panel: Panel) -> None:
     with pytest.raises(AssertionError, match="divergence: model given False"):
         Trader(strategy("divergence"), DivergenceParams(), PairFeatures(TEN), None, {}, LIMITS)
+
+
+class TestASwitch:
+    def switching(self, panel: Panel, standing: Standing) -> tuple[Book, Outcome]:
+        """The first bar on which the rule leaves BTC/ETH, held since bar WARM, for another pair."""
+        trader = make(panel, switch_threshold=0.0, horizon_bars=10_000, z_exit=0.0)
+        for t in range(WARM, len(panel)):
+            book = held(panel, t - 1, side=1)
+            outcome = trader.on_bar(panel.bar(t), Holdings((book,), {}, {}, D(0)), standing, Names("px", 7))
+            if outcome.refused or any(wish.into for wish in outcome.decision.exits):
+                return book, outcome
+        raise AssertionError("no switch")
+
+    def test_the_old_pair_is_closed_and_the_new_one_opened_on_the_same_bar(self, panel: Panel) -> None:
+        book, outcome = self.switching(panel, STANDING)
+        closing, opening = outcome.intents
+        assert (closing.id, closing.action, closing.pair) == ("pxI7", Action.CLOSE, book.pair)
+        assert (opening.id, opening.action) == ("pxI8", Action.OPEN)
+        assert closing.reason == f"switched to {opening.pair}"
+        assert outcome.barred == (False, False)
+
+    def test_it_is_both_or_nothing(self, panel: Panel) -> None:
+        """Whoever may not enter has no reason to leave."""
+        _, outcome = self.switching(panel, Standing(D(100_000), D(0), True, ""))
+        assert outcome.intents == () and outcome.decision.exits == ()
+        assert [why for _, why in outcome.refused] == ["paused: no new entries"]

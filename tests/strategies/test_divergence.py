@@ -197,6 +197,13 @@ def test_stop_and_target_follow_the_base_legs_range(atr: float, stop: float, tar
     assert entry.target == pytest.approx(target)
 
 
+def test_stop_and_target_may_follow_the_base_legs_volatility_beside_bitcoins() -> None:
+    by_volatility = params(stop_mode="volatility")
+    told_of = view({"ETH/SOL": 2.0}, volatility={"BTC": 0.02, "ETH": 0.03, "SOL": 0.9}, atr={"ETH": 0.05})
+    (entry,) = decide(told_of, holdings(), by_volatility).entries
+    assert (entry.stop, entry.target) == pytest.approx((0.09, 0.075))
+
+
 # -- exits ------------------------------------------------------------------------------------------
 
 
