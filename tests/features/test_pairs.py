@@ -53,6 +53,8 @@ def test_asset_columns_and_correlation(panel: Panel, history: FeatureHistory) ->
     np.testing.assert_array_equal(history.close, panel.close)
     atr_pct = history.features[:, 0, PairFeatures.names.index("atr_pct_base")]
     np.testing.assert_array_equal(history.atr_pct[:, 0], atr_pct)
+    a_day = history.features[:, 0, PairFeatures.names.index("realized_vol_base")] * 24**0.5
+    np.testing.assert_allclose(history.volatility[:, 0], a_day, rtol=1e-15)
     returns = panel.close[1:] / panel.close[:-1] - 1
     for t in (400, 408, 431, 432):  # in force at t: computed at the last bar that opened at 00:00 UTC
         midnight = t - t % 24
@@ -87,7 +89,7 @@ def test_the_future_moves_no_bit_of_the_past(panel: Panel, history: FeatureHisto
 def assert_same_frames(one: FeatureHistory, other: PairFeatures, panel: Panel, start: int) -> None:
     for t in range(start, len(panel)):
         ours, theirs = other.update(panel.bar(t)), one.frame(t)
-        for name in ("features", "usable", "close", "funding", "atr_pct", "correlation"):
+        for name in ("features", "usable", "close", "funding", "atr_pct", "volatility", "correlation"):
             assert getattr(ours, name).tobytes() == getattr(theirs, name).tobytes(), (t, name)
 
 
