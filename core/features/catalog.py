@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.data.panel import Panel
 from core.domain.market import Bar
+from core.features.hedge import HedgeFeatures
 from core.features.indicators import Indicators
 from core.features.pairs import Frame, PairFeatures
 from core.features.stream import Stream
@@ -35,8 +36,8 @@ class Feature(msgspec.Struct, frozen=True):
     """One entry of the catalog.
 
     `make(assets, bar_ms)` gives a fresh one that has seen nothing. `recursive` names the columns that remember more
-    than a window, with the relative tolerance to which they agree after a restart from the last `warmup` bars; all
-    other columns agree bit for bit."""
+    than a window, with the tolerance, relative and absolute, to which they agree after a restart from the last
+    `warmup` bars; all other columns agree bit for bit."""
 
     name: str
     make: Callable[[tuple[str, ...], int], Fed]
@@ -91,9 +92,11 @@ class _Columns:
         return {name: values[..., c] for c, name in enumerate(names)} | flags
 
 
-_WILDER = ("atr", "rsi", "ema_fast", "ema_slow", "supertrend", "supertrend_side")
+_RECURSIVE = ("atr", "rsi", "ema_fast", "ema_slow", "supertrend", "supertrend_side")
+_FILTERED = tuple(name for name in HedgeFeatures.names if name.startswith("kalman"))
 
 FEATURES: tuple[Feature, ...] = (
     Feature("pairs", _Pairs, {"spread_rsi": 1e-9}),
-    Feature("indicators", lambda *of: _Columns(Indicators(*of)), dict.fromkeys(_WILDER, 1e-8)),
+    Feature("indicators", lambda *of: _Columns(Indicators(*of)), dict.fromkeys(_RECURSIVE, 1e-6)),
+    Feature("hedge", lambda *of: _Columns(HedgeFeatures(*of)), dict.fromkeys(_FILTERED, 1e-5)),
 )

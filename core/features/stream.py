@@ -14,7 +14,7 @@ from core.data.panel import Ints, Panel
 from core.domain.market import Bar, Floats
 from core.features.pair_loop import Flags, Grids
 
-FORGOTTEN = 1e-10
+FORGOTTEN = 1e-8
 """The weight at which a recursion's start no longer counts."""
 
 

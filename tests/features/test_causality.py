@@ -74,7 +74,8 @@ def test_a_restart_from_the_warmup_changes_nothing(feature: Feature, seed: int) 
         before, after = whole[name][300 + warmup :], again[name][warmup:]
         column, _, flag = name.partition(".")
         if column in feature.recursive and not flag:
-            np.testing.assert_allclose(after, before, rtol=feature.recursive[column], atol=1e-12, err_msg=name)
+            tolerance = feature.recursive[column]
+            np.testing.assert_allclose(after, before, rtol=tolerance, atol=tolerance, err_msg=name)
         else:
             assert after.tobytes() == before.tobytes(), name
 
