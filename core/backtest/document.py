@@ -6,8 +6,9 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from core.backtest.metrics import growth, last_rows
+from core.backtest.metrics import growth, last_rows, metrics
 from core.backtest.result import Result
+from core.backtest.statistics import statistics
 from core.data.panel import Ints
 from core.domain.backtest import Compared, Curve, Document, Estimate, Metrics, Money, Source, Statistics
 from core.domain.market import Floats
@@ -18,11 +19,26 @@ ENOUGH_TRADES = 30
 SURE = 0.95
 
 
-def document(
-    result: Result, figures: Metrics, statistics: Statistics, compared: Sequence[tuple[Result, Metrics]] = ()
-) -> Document:
-    """`result` with its figures; `compared`: other strategies' runs on the same data and costs, with theirs."""
-    standing, sentence = verdict(figures, statistics)
+class Analysis(msgspec.Struct, frozen=True):
+    """A run, its figures, and how far they can be trusted."""
+
+    result: Result
+    metrics: Metrics
+    statistics: Statistics
+
+
+def analyse(
+    result: Result, sharpes: Floats | None = None, overfitting: float | None = None, seed: int = 0
+) -> Analysis:
+    """Everything counted of `result`; `sharpes` and `overfitting` as `statistics` takes them."""
+    figures = metrics(result)
+    return Analysis(result, figures, statistics(result, figures, sharpes, overfitting, seed))
+
+
+def document(told: Analysis, compared: Sequence[Analysis] = ()) -> Document:
+    """The run as data; `compared`: other strategies' runs on the same data and costs."""
+    result = told.result
+    standing, sentence = verdict(told.metrics, told.statistics)
     return Document(
         strategy=result.strategy,
         engine=result.engine,
@@ -35,11 +51,14 @@ def document(
         digest=result.digest,
         notes=result.notes,
         open_pairs=result.open_pairs,
-        metrics=figures,
-        statistics=statistics,
+        metrics=told.metrics,
+        statistics=told.statistics,
         curve=curve(result),
         months=calendar(result.ts, result.equity, "M"),
-        compared=tuple(Compared(other.strategy, theirs, curve(other)) for other, theirs in compared),
+        compared=tuple(
+            Compared(other.result.strategy, other.metrics, curve(other.result), other.statistics.total_return)
+            for other in compared
+        ),
     )
 
 
@@ -71,14 +90,14 @@ def calendar(ts: Ints, equity: Floats, unit: Literal["D", "M", "Y"]) -> dict[str
     return dict(zip(names.tolist(), returns.tolist(), strict=True))
 
 
-def verdict(figures: Metrics, statistics: Statistics) -> tuple[str, str]:
+def verdict(figures: Metrics, trust: Statistics) -> tuple[str, str]:
     """(standing, sentence): whether there is something here to stake money on, in words.
 
     Promising takes a profit, 30 trades, an interval of the return above zero and a deflated Sharpe ratio of at
     least 95%; everything else that made a profit is unproven."""
     trades, span = figures.trades.count, f"{figures.years * 365:,.0f} days"
     told = f"{abs(figures.total_return):.1%} in {span}, {trades:,} trade{'s' * (trades != 1)}"
-    told += f" and all costs{_between(statistics.total_return)}"
+    told += f" and all costs{_between(trust.total_return)}"
     if not trades and not figures.exposure:
         return "unproven", f"Traded nothing in {figures.bars:,} bars: there is nothing to judge."
     if figures.money.net <= 0:
@@ -86,20 +105,20 @@ def verdict(figures: Metrics, statistics: Statistics) -> tuple[str, str]:
     lacks = []
     if trades < ENOUGH_TRADES:
         lacks.append(f"{trades} trades are too few to tell skill from luck")
-    if statistics.total_return is None:
+    if trust.total_return is None:
         lacks.append("the period is too short for an interval")
-    elif statistics.total_return.low <= 0:
+    elif trust.total_return.low <= 0:
         lacks.append("the interval holds a loss")
-    deflated = statistics.deflated_sharpe or 0.0
+    deflated = trust.deflated_sharpe or 0.0
     if deflated < SURE:
-        runs = f"{statistics.trials:,} trial{'s' * (statistics.trials != 1)}"
+        runs = f"{trust.trials:,} trial{'s' * (trust.trials != 1)}"
         lacks.append(
             f"after {runs} on this data the chance of a true edge is put at {deflated:.0%}, not {SURE:.0%}"
         )
     if lacks:
         return "unproven", f"Made {told}. Unproven: {'; '.join(lacks)}."
     return "promising", (
-        f"Made {told}. It stands against chance and the number of trials on this data, {statistics.trials:,} "
+        f"Made {told}. It stands against chance and the number of trials on this data, {trust.trials:,} "
         f"(deflated Sharpe ratio {deflated:.0%}): worth a test on data it has not seen."
     )
 

@@ -148,11 +148,12 @@ class Curve(msgspec.Struct, frozen=True):
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """Another strategy on the same data and costs."""
+    """Another strategy on the same data and costs, and the interval of its return."""
 
     strategy: str
     metrics: Metrics
     curve: Curve
+    total_return: Estimate | None = None
 
 
 class Document(msgspec.Struct, frozen=True):
