@@ -48,3 +48,8 @@ def at_once(work: Coroutine[Any, Any, R]) -> R:
         return done.value  # type: ignore[no-any-return]
     work.close()
     raise AssertionError(f"{work} waits for something: it needs an event loop")
+
+
+def stamp(ms: int) -> str:
+    """`ms` UTC as a file's name: 20240808-130000."""
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y%m%d-%H%M%S")

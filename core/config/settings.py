@@ -113,6 +113,16 @@ class Strategy(Section):
     divergence: DivergenceParams = DivergenceParams()
 
 
+class Backtest(Section):
+    """What a run over history supposes of the market, by the names of the models of `core.backtest`."""
+
+    fees: str = Field("okx-regular", min_length=1)
+    slippage: str = Field("book", min_length=1)
+    latency: str = Field("none", min_length=1)
+    inside: Literal["adverse", "replay"] = "adverse"
+    rejects: float = Field(0.0, ge=0, le=0.5)
+
+
 class Risk(Section):
     """Limits on new exposure; nothing here ever stops a reduction or a hedge. Shares are of 1, money is USDT."""
 
@@ -200,6 +210,7 @@ class Settings(Section):
     engine: Engine = Engine()
     strategy: Strategy = Strategy()
     risk: Risk = Risk()
+    backtest: Backtest = Backtest()
     paths: Paths = Field(default_factory=lambda: Paths.model_validate({}))
     log: Log = Log()
 

@@ -105,7 +105,7 @@ def test_text_of_the_environment_is_read_as_the_key_wants_it() -> None:
         ("[strategy]\ndivergence = 3", "strategy.divergence is a section"),
         ("venue = 3", "venue is a section: write [venue]"),
         ("z_entry = 1", "did you mean strategy.divergence.z_entry?"),
-        ("[cluster]\nk = 1", "cluster.k: unknown key; known sections are demo, engine"),
+        ("[cluster]\nk = 1", "cluster.k: unknown key; known sections are backtest, demo, engine"),
         ("[paths]\nhome = 3", "paths.home = 3: allowed is text"),
         ("[venue", "not valid TOML"),
     ],

@@ -1,0 +1,105 @@
+"""`python -m core.backtest STRATEGY`: one run over history in a process of its own.
+
+Progress is told on stderr as JSON lines, the result is the run's `Document` as one JSON line on stdout.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import msgspec
+
+from core.backtest.document import analyse, document
+from core.backtest.prepare import Progress, Request, moment, prepare
+from core.backtest.run import ENGINES, run_strategy
+from core.backtest.trials import Trials, trial
+from core.clock import random_name, stamp, wall_ms
+from core.config import Settings, load
+from core.domain.backtest import Document
+from core.domain.errors import UserError
+from core.strategies.registry import strategy
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; 0 done, 1 refused with one line on stderr, 2 wrong usage."""
+    given = _parser().parse_args(arguments)
+    try:
+        told = _run(given)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.code
+    print(msgspec.json.encode(told).decode())
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("core.backtest", description="Run a strategy over history.")
+    parser.add_argument("strategy")
+    parser.add_argument("--engine", choices=ENGINES, default="events")
+    parser.add_argument("--data", default="", help="a data set of the lake, or a file of candles")
+    parser.add_argument("--funding", type=Path, help="funding rates, beside a file")
+    parser.add_argument("--manifest", default="", help="the hash that the data set's manifest must have")
+    parser.add_argument("--from", dest="start", help="first traded bar")
+    parser.add_argument("--to", dest="end", help="first bar that is not traded any more")
+    parser.add_argument("--train-bars", type=int, help="bars of history that a model learns from")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a strategy's parameter")
+    parser.add_argument("--compare", action="store_true", help="the baselines beside it")
+    parser.add_argument("--report", type=Path, help="write the report to this HTML file")
+    parser.add_argument("--keep", action="store_true", help="keep the run, with its report, under this home")
+    parser.add_argument("--config", type=Path)
+    return parser
+
+
+def _run(given: argparse.Namespace) -> Document:
+    rule = strategy(given.strategy)
+    changes = dict(_change(text) for text in given.set)
+    settings = load(given.config, options=changes)
+    _tell(0.0, "reading the data")
+    request = Request(
+        data=given.data,
+        funding=given.funding,
+        start_ms=moment(given.start, "--from") if given.start else None,
+        end_ms=moment(given.end, "--to") if given.end else None,
+        train_bars=given.train_bars,
+        seed=given.seed,
+        manifest=given.manifest,
+    )
+    prepared = prepare(settings, request)
+    result = run_strategy(settings, prepared, rule, given.engine, _part(0.3, 0.9))
+    _tell(0.9, "counting")
+    trials = Trials(settings.paths.home)
+    trials.record([trial(result)])
+    told = analyse(result, trials.sharpes(result.source), seed=prepared.seed)
+    return _kept(document(told), settings, given)
+
+
+def _change(text: str) -> tuple[str, str]:
+    """`KEY=VALUE` of a strategy's parameter, as a dotted key of the configuration."""
+    key, _, value = text.partition("=")
+    return f"strategy.divergence.{key.strip()}", value.strip()
+
+
+def _kept(told: Document, settings: Settings, given: argparse.Namespace) -> Document:
+    """The document, in a folder of its own under this home where that was asked for."""
+    if given.keep:
+        name = f"{stamp(wall_ms())}-{told.strategy}-{random_name()[:4]}"
+        folder = settings.paths.home / "runs" / name
+        folder.mkdir(mode=0o700, parents=True)
+        told = msgspec.structs.replace(told, run=name)
+        (folder / "result.json").write_bytes(msgspec.json.encode(told))
+    return told
+
+
+def _part(low: float, high: float) -> Progress:
+    """Progress within a share of the whole."""
+    return lambda share, text: _tell(low + share * (high - low), text)
+
+
+def _tell(done: float, text: str) -> None:
+    print(json.dumps({"progress": round(done, 3), "text": text}), file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""What a run over history stands on: its data, the period that is traded, and a model that has not seen it."""
+
+import hashlib
+from argparse import Namespace
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from core.backtest.result import Source
+from core.clock import iso
+from core.compose import make_features
+from core.config import Settings
+from core.data.panel import Panel
+from core.data.source import open_source
+from core.data.synthetic import synthetic_panel
+from core.domain.errors import UserError
+from core.models.bundle import Bundle, check_features, load, refuse_if_seen, save
+
+Progress = Callable[[float, str], None]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a command line asks for. `data` "": the configured replay, else the synthetic market of the seed.
+
+    Trading starts at `start_ms` (None: after `train_bars` bars) and ends before `end_ms`; what lies before is
+    history. The model learns from the `train_bars` bars before the start (None: with a start all, else those of
+    the configuration)."""
+
+    data: str = ""
+    funding: Path | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    train_bars: int | None = None
+    seed: int | None = None
+    manifest: str = ""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """Data, and where trading starts in it: bars before `start` are history."""
+
+    panel: Panel
+    source: Source
+    start: int
+    seed: int
+
+
+def prepare(settings: Settings, request: Request) -> Prepared:
+    """Read the data and find the period. UserError: whatever makes it unfit."""
+    seed = settings.demo.seed if request.seed is None else request.seed
+    universe, demo = settings.universe, settings.demo
+    data = request.data or demo.replay
+    funding = request.funding or (Path(demo.funding) if demo.funding and not request.data else None)
+    if data:
+        panel, made_of = open_source(
+            data, settings.paths.lake, funding, universe.assets, universe.bar,
+            end_ms=request.end_ms, manifest=request.manifest,
+        )  # fmt: skip
+        name, venue, manifest = made_of.name, made_of.venue, made_of.manifest
+    else:
+        panel = synthetic_panel(seed, demo.market_bars, universe.assets, universe.bar_ms)
+        name, venue, manifest = f"synthetic, seed {seed}", "synthetic", ""
+        if request.end_ms is not None:
+            panel = panel.slice(0, int(np.searchsorted(panel.ts, request.end_ms)))
+    panel, start = _period(settings, panel, request)
+    source = Source(
+        name, venue, manifest, panel.content_hash, panel.assets, panel.bar_ms, int(panel.ts[start]),
+        int(panel.ts[-1]),
+    )  # fmt: skip
+    return Prepared(panel, source, start, seed)
+
+
+def _period(settings: Settings, panel: Panel, request: Request) -> tuple[Panel, int]:
+    """The panel that is needed, and the row where trading starts in it."""
+    train, least = request.train_bars, settings.strategy.divergence.min_bars
+    if request.start_ms is None:
+        start = max(settings.demo.train_bars if train is None else train, least)
+        way = "fewer --train-bars, or more data"
+    else:
+        start = int(np.searchsorted(panel.ts, request.start_ms))
+        way = "a later --from, or data that begins earlier"
+        if train is not None and least <= train < start:
+            panel, start = panel.slice(start - train, len(panel)), train
+    if start < least:
+        raise UserError(f"only {start} bars of history before the first traded one, {least} are needed: {way}")
+    if len(panel) < start + 2:
+        begins, ends = iso(int(panel.ts[0])), iso(int(panel.ts[-1]) + panel.bar_ms)
+        raise UserError(f"the data ({begins} to {ends}) ends before trading starts, at bar {start}: {way}")
+    return panel, start
+
+
+def bundle_of(settings: Settings, prepared: Prepared, progress: Progress) -> Bundle:
+    """A bundle trained on the bars before trading starts; an earlier one of the very same data is used again."""
+    panel, start = prepared.panel, prepared.start
+    features = make_features(settings)
+    learned = panel.slice(0, start)
+    params = settings.strategy.divergence.model_dump_json()
+    made_of = hashlib.sha256(f"{learned.content_hash}{prepared.seed}{params}".encode()).hexdigest()[:16]
+    folder = settings.paths.models / f"history-{made_of}"
+    for found in sorted(folder.glob("*.safetensors")):
+        # One that was damaged, or made for other features, is no loss: the data to train it again is at hand.
+        with suppress(UserError):
+            bundle = load(found)
+            check_features(bundle, features.names, features.hash)
+            return bundle
+    from core.models.__main__ import recipe_of  # brings scikit-learn, which runs without training do without
+    from core.models.train import train
+
+    recipe = recipe_of(settings, Namespace(label="profit", trees=300))
+    bundle = save(folder, *train(learned, features, recipe, prepared.source.name, progress))
+    refuse_if_seen(bundle, prepared.source.first_ms)
+    return bundle
+
+
+def moment(text: str, option: str) -> int:
+    """A date or a moment of UTC as a command line writes it, in ms."""
+    try:
+        when = datetime.fromisoformat(text if len(text) > 7 else f"{text}-01")
+    except ValueError:
+        raise UserError(f"{option} {text}: not a date; write it like 2024-08-31 or 2024-08-31T16:00", 2) from None
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
+    return int(when.timestamp() * 1000)
