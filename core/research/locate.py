@@ -60,7 +60,7 @@ def leak_place(compute: Compute, name: str, base: Panel, changed: Panel, t: int,
     one, other = (_followed(compute, panel, t, code) for panel in (base, changed))
     leaks = _leaks(one.lines, other.lines)
     if not leaks:
-        return _by_name(name, code)
+        return named_place(name, code)
     final = _digest(np.asarray(one.columns[name])[: t + 1])
     ends = (k for k in leaks.values() if final in one.lines[k].past.values())
     line = one.lines[_origin(one.lines, leaks, next(ends, min(leaks.values())))]
@@ -240,7 +240,7 @@ def _statement(file: Path, number: int) -> ast.stmt | None:
     return found
 
 
-def _by_name(name: str, code: Path) -> Place:
+def named_place(name: str, code: Path) -> Place:
     """The first line of the folder that assigns to, or names, the column."""
     bare = name.rsplit(".", 1)[-1]
     mentions: list[tuple[int, Path, ast.stmt]] = []
@@ -248,8 +248,8 @@ def _by_name(name: str, code: Path) -> Place:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.FunctionDef):
                 continue
-            targets = node.targets if isinstance(node, ast.Assign) else [node]
-            exact = any(_mentions(target, bare) for target in targets)
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            exact = any(_mentions(target, bare) for target in targets if target is not None)
             if exact or _mentions(node, bare):
                 mentions.append((0 if exact else 1, file, node))
     if not mentions:

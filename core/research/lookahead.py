@@ -15,8 +15,8 @@ from core.clock import iso
 from core.data.panel import Panel
 from core.features.catalog import Arrays, Feature
 from core.research.findings import Check, Finding
-from core.research.histories import GRIDS, changed_after, touched
-from core.research.locate import Place, leak_place
+from core.research.histories import GRIDS, changed_after, earlier, touched
+from core.research.locate import Place, leak_place, named_place
 
 SHORT = 640
 """Bars of the excerpt in which the cause is looked for."""
@@ -41,6 +41,8 @@ def lookahead(features: Sequence[Code], panel: Panel, cuts: Sequence[int], seed:
     for feature, code in features:
         whole = feature.history(panel)
         columns += len(whole)
+        for name, row in moved(whole, feature.history(earlier(panel)), len(panel)):
+            findings[name] = _dated(name, panel, row, code)
         for t in cuts:
             futures = (("changed", changed_after(panel, t, seed)), (CUT_OFF, panel.slice(0, t + 1)))
             for how, other in futures:
@@ -73,6 +75,12 @@ def explain(
     place = leak_place(feature.history, name, near, other, cut, code)
     fault, mend = describe(reach, how, place)
     return Finding(name, iso(int(panel.ts[row])), place.where, fault, mend)
+
+
+def _dated(name: str, panel: Panel, row: int, code: Path) -> Finding:
+    fault = "is another one for the same bars at another date: it looks something up by its date"
+    mend = "bring it in as a series with the time each value was published, and read it as of the bar's close"
+    return Finding(name, iso(int(panel.ts[row])), named_place(name, code).where, fault, mend)
 
 
 def describe(reach: Reach, how: str, place: Place) -> tuple[str, str]:

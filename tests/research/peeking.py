@@ -37,6 +37,7 @@ def columns(panel: Panel) -> Arrays:
     out["looped"] = looped(close)
     out["ranked"] = table.rank().to_numpy()
     out["filled"] = table.where(table > table.shift(1)).bfill().to_numpy()
+    out["calendar"] = np.repeat(np.sin(panel.ts / 1e11)[:, None], close.shape[1], axis=1)
     out["counted"] = np.repeat(np.linspace(0.0, 1.0, len(close))[:, None], close.shape[1], axis=1)
     return out
 

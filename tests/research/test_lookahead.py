@@ -49,6 +49,7 @@ def test_honest_columns_are_not_accused(check: Check) -> None:
         ("looped", "uses close[t+2], 2 bars ahead", "prices[t + 2] / prices[t]", "`[t + 2]` is a later bar"),
         ("ranked", "over the whole sample", "table.rank()", "`rank` is taken over the whole sample"),
         ("filled", "up to t+", ".bfill()", "fill forward"),
+        ("calendar", "at another date", 'out["calendar"]', "the time each value was published"),
         ("counted", "how many there are", "np.linspace(0.0, 1.0, len(close))", "no length, end or total"),
     ],
 )
