@@ -1,18 +1,20 @@
-"""Candles and funding rates from long tables to a Panel: checked, aligned, every mended gap told.
+"""Candles and funding rates from tables to a Panel: checked, aligned, every mended gap told.
 
-Candles: timestamp (bar OPEN time), symbol, open, high, low, close, volume (base units). Funding: timestamp (of the
+Long candles: timestamp (bar OPEN time), symbol, open, high, low, close, volume (base units). Wide ones: timestamp,
+and a column of closes an asset; then every price of a bar is its close (a fill at the next open is one at the next
+close), and as nobody knows the volume, every bar has the same turnover, `WIDE_TURNOVER`. Funding: timestamp (of the
 settlement), symbol, the rate and, if the file has it, the hours that it is for. How files may spell these:
-`core.data.tables`. A row in any order; a bar that is missing becomes an invalid one that repeats the last close.
+`core.data.tables`. Rows in any order; a bar that is missing becomes an invalid one that repeats the last close.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from core.clock import iso
 from core.data.panel import EIGHT_HOURS_MS, Ints, Panel, last_where
-from core.data.tables import Flags, Rows, read_rows
+from core.data.tables import Flags, Rows, is_wide, read_rows, read_table, read_wide
 from core.domain.errors import UserError
 from core.domain.market import Floats
 
@@ -29,6 +31,8 @@ PRICES = ("open", "high", "low", "close")
 OHLCV = (*PRICES, "volume")
 RATES = ("funding_rate", "last_funding_rate", "rate")
 PERIODS = ("funding_interval_hours", "interval_hours", "period_hours")
+WIDE_TURNOVER = 1_000_000.0
+"""What a bar of unknown volume is taken to have traded, in the quote currency: no asset seems busier."""
 NOTES = 5
 """Assets named in full, of all those of which the same is to be told."""
 
@@ -43,28 +47,78 @@ def load_panel(
     return panel_of(candles, bar_ms, rates)
 
 
-def read_candles(path: Path, assets: Sequence[str] | None = None, bar: str | None = None) -> tuple[Rows, int]:
-    """Rows of candles that make sense, each on the grid and there once; and the length of their bar in ms."""
-    rows = read_rows(path, {name: (name,) for name in OHLCV}, assets=assets)
+def read_candles(
+    path: Path, assets: Sequence[str] | None = None, bar: str | None = None, *, drop: bool = False
+) -> tuple[Rows, int]:
+    """Rows of candles that make sense, each on the grid and there once; and the length of their bar in ms.
+
+    Impossible rows, and rows of one time that contradict each other, are a UserError; with `drop` they are left out
+    instead, and told in the notes."""
+    rows = table_of(path, assets)
     missing = [asset for asset in rows.assets if asset not in rows.found]
     if missing:
         there = ", ".join(rows.found[:20])
         raise UserError(f"{path}: no candles of {', '.join(missing)}; it has {there}: change universe.assets")
-    for name in PRICES:
-        rows.refuse(rows.columns[name] <= 0, f"{name} is not above zero")
-    o, high, low, c, volume = (rows.columns[name] for name in OHLCV)
-    rows.refuse(volume < 0, "volume is below zero")
-    rows.refuse(high < low, "high is below low")
-    rows.refuse(high < np.maximum(o, c), "high is below open or close")
-    rows.refuse(low > np.minimum(o, c), "low is above open or close")
+    if drop:
+        rows = _sound(rows)
+    for wrong, what in impossible(rows):
+        rows.refuse(wrong, what)
     bar_ms = _bar_ms(rows, bar)
     rows.refuse_doubles()
     return rows, bar_ms
 
 
+def table_of(path: Path, assets: Sequence[str] | None = None, extra: Sequence[str] = ()) -> Rows:
+    """The candles of a long or wide file as they are, good or bad; of the columns `extra` those that it has."""
+    table = read_table(path)
+    if not is_wide(table):
+        needed, optional = ({name: (name,) for name in names} for names in (OHLCV, extra))
+        return read_rows(path, table, needed, optional, assets, finite=False)
+    wide = read_wide(path, table, assets)
+    close = wide.columns["close"]
+    with np.errstate(divide="ignore"):
+        volume = np.where(close > 0, WIDE_TURNOVER / close, 0.0)
+    note = (
+        "closes alone: a fill at the next open is one at the next close; the volume is unknown, so every bar has"
+        f" the same turnover of {WIDE_TURNOVER:,.0f}, and features of volume say nothing"
+    )
+    return wide._replace(columns={**dict.fromkeys(PRICES, close), "volume": volume}, notes=(note,))
+
+
+def impossible(rows: Rows) -> Iterator[tuple[Flags, str]]:
+    """What no candle can be: rows that are (R,), and in words why."""
+    for name in OHLCV:
+        yield ~np.isfinite(rows.columns[name]), f"{name} is no finite number"
+    for name in PRICES:
+        yield rows.columns[name] <= 0, f"{name} is not above zero"
+    o, high, low, c, volume = (rows.columns[name] for name in OHLCV)
+    yield volume < 0, "volume is below zero"
+    yield high < low, "high is below low"
+    yield high < np.maximum(o, c), "high is below open or close"
+    yield low > np.minimum(o, c), "low is above open or close"
+
+
+def _sound(rows: Rows) -> Rows:
+    """Without the rows that no candle can be, and without those of one asset and time that contradict each other:
+    which of them is true, nobody knows. Equal ones are kept once."""
+    wrong = np.logical_or.reduce([flags for flags, _ in impossible(rows)])
+    rows, bad = rows.keep(~wrong), int(wrong.sum())
+    again = rows.doubles()
+    differs = np.zeros(len(again), np.bool_)
+    for column in rows.columns.values():
+        differs[1:] |= again[1:] & (column[1:] != column[:-1])
+    group = np.cumsum(~again)
+    contradicted = np.isin(group, group[differs])
+    kept = ~again & ~contradicted
+    said = ((bad, "impossible rows"), (int(contradicted.sum()), "rows that contradict another of their time"),
+            (int((again & ~contradicted).sum()), "rows that were there twice"))  # fmt: skip
+    notes = tuple(f"{count} {what}: left out" for count, what in said if count)
+    return rows.keep(kept)._replace(notes=rows.notes + notes)
+
+
 def read_rates(path: Path, candles: Rows) -> Rows:
     """Funding rates of the candles' assets, each there once; columns `rate` and, if the file has it, `hours`."""
-    rows = read_rows(path, {"rate": RATES}, {"hours": PERIODS}, candles.assets)
+    rows = rates_of(path, candles, finite=True)
     if not len(rows.ts):
         raise UserError(f"{path}: no rates of {', '.join(rows.assets)}; it has {', '.join(rows.found[:20])}")
     if "hours" in rows.columns:
@@ -78,11 +132,17 @@ def read_rates(path: Path, candles: Rows) -> Rows:
     return rows
 
 
-def panel_of(candles: Rows, bar_ms: int, rates: Rows | None = None) -> Panel:
-    """The Panel of checked rows: `candles` on the grid from the first to the last, `rates` where they settled."""
-    first = int(candles.ts[0])
+def rates_of(path: Path, candles: Rows, *, finite: bool = False) -> Rows:
+    """The funding rates of the candles' assets in a file as they are, good or bad; `finite` as in `read_rows`."""
+    return read_rows(path, read_table(path), {"rate": RATES}, {"hours": PERIODS}, candles.assets, finite=finite)
+
+
+def panel_of(candles: Rows, bar_ms: int, rates: Rows | None = None, last_ms: int = 0) -> Panel:
+    """The Panel of checked rows: `candles` on the grid from the first to the last of them, or to `last_ms` if that
+    is later; `rates` where they settled."""
+    first, last = int(candles.ts[0]), max(int(candles.ts[-1]), last_ms)
     places = (candles.ts - first) // bar_ms
-    shape = (int(places[-1]) + 1, len(candles.assets))
+    shape = ((last - first) // bar_ms + 1, len(candles.assets))
     ts = first + bar_ms * np.arange(shape[0], dtype=np.int64)
     there = np.zeros(shape, np.bool_)
     there[places, candles.asset] = True
@@ -91,7 +151,7 @@ def panel_of(candles: Rows, bar_ms: int, rates: Rows | None = None) -> Panel:
         grid = np.full(shape, 0.0 if name == "volume" else np.nan)
         grid[places, candles.asset] = candles.columns[name]
         grids.append(grid)
-    notes = _gaps(candles.assets, ts, there)
+    notes = candles.notes + _gaps(candles.assets, ts, there)
     if rates is None:
         return Panel.of(ts, candles.assets, grids, bar_ms, notes=notes)
     rate, period, before = _funding(rates, ts, bar_ms)
@@ -101,6 +161,15 @@ def panel_of(candles: Rows, bar_ms: int, rates: Rows | None = None) -> Panel:
 
 def _bar_ms(rows: Rows, bar: str | None) -> int:
     """The length of a bar, after a look at how far the times are apart and whether they keep to one grid."""
+    bar_ms, named = bar_length(rows, bar)
+    grid = f"off the grid of {bar_ms // 60_000} minutes (most bars of the file are {named} apart)"
+    rows.refuse(off_grid(rows.ts, bar_ms), grid, "mend the times, or set universe.bar")
+    return bar_ms
+
+
+def bar_length(rows: Rows, bar: str | None = None) -> tuple[int, str]:
+    """The length of `bar` (default: how far the times are usually apart) in ms, and in words what they usually are.
+    UserError if that is no bar of ours, or if most of the time between first and last there is no candle."""
     if bar is not None and bar not in BARS_MS:
         raise UserError(f"bar {bar!r}: one of {', '.join(BARS_MS)}")
     times = np.unique(rows.ts)
@@ -115,9 +184,6 @@ def _bar_ms(rows: Rows, bar: str | None) -> int:
         raise UserError(
             f"{rows.path}: its bars are {named} long, not {bar}: set universe.bar, or give another file"
         )
-    phases, counts = np.unique(rows.ts % bar_ms, return_counts=True)
-    grid = f"off the grid of {bar_ms // 60_000} minutes (most bars of the file are {named} apart)"
-    rows.refuse(rows.ts % bar_ms != phases[np.argmax(counts)], grid, "mend the times, or set universe.bar")
     bars = int(times[-1] - times[0]) // bar_ms + 1
     if bars > 10 * len(times) + 1000:
         after = int(times[np.argmax(apart)])
@@ -125,7 +191,13 @@ def _bar_ms(rows: Rows, bar: str | None) -> int:
             f"{rows.path}: {bars} bars from {iso(int(times[0]))} to {iso(int(times[-1]))}, but candles at"
             f" {len(times)} of them alone; the longest gap follows {iso(after)}: mend the times or split the file"
         )
-    return bar_ms
+    return bar_ms, named
+
+
+def off_grid(ts: Ints, bar_ms: int) -> Flags:
+    """(R,) times that are no whole number of bars away from most others."""
+    phases, counts = np.unique(ts % bar_ms, return_counts=True)
+    return np.asarray(ts % bar_ms != phases[np.argmax(counts)])
 
 
 def _gaps(assets: tuple[str, ...], ts: Ints, there: Flags) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
-"""Long tables, Parquet or CSV, as columns of plain numbers: the one place that knows how files spell things.
+"""Tables of candles, Parquet, CSV or feather, as columns of plain numbers: the one place that knows how files
+spell things.
 
 A row has a time, a symbol and numbers. Times: ms since 1970 (or s, us, ns: told by their size), ISO text, or a
 date type; those without a zone are UTC. Symbols: BTCUSDT, BTC-USDT-SWAP, BTC/USDT:USDT ... in a column `symbol`,
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import pyarrow.feather
 import pyarrow.parquet
 from numpy.typing import NDArray
 
@@ -25,6 +27,14 @@ from core.domain.market import Floats
 Flags = NDArray[np.bool_]
 QUOTES = ("USDT", "USDC", "USD")
 CSV = (".csv", ".txt", ".gz")
+TIMES = ("timestamp", "time", "date", "datetime")
+SYMBOLS = ("symbol", "asset")
+READERS = {
+    b"PAR1": pyarrow.parquet.read_table,
+    b"ARROW1": pyarrow.feather.read_table,
+    b"FEA1": pyarrow.feather.read_table,
+}
+"""What a file begins with, and how it is read."""
 UNITS = ((1e11, 1e-3), (1e14, 1.0), (1e17, 1e3), (np.inf, 1e6))
 """Below the first number a time since 1970 is in units of which so many make a millisecond."""
 YEAR_2100_MS = 4_102_444_800_000
@@ -43,14 +53,15 @@ def asset_of(symbol: str) -> str:
 
 class Rows(NamedTuple):
     """The rows of the chosen assets, by time, then asset. `ts` (R,) ms UTC; `asset` (R,) numbers into `assets`;
-    `columns` the numbers, each (R,) and finite; `found` all assets of the file, by name."""
+    `columns` the numbers, each (R,); `found` all assets of the file, by name; `notes` what the reading changed."""
 
-    path: Path
+    path: Path | str
     assets: tuple[str, ...]
     found: tuple[str, ...]
     ts: Ints
     asset: NDArray[np.intp]
     columns: dict[str, Floats]
+    notes: tuple[str, ...] = ()
 
     def refuse(self, wrong: Flags, what: str, way_out: str = AGAIN) -> None:
         """Raise for the first row that is wrong, if one is."""
@@ -62,27 +73,39 @@ class Rows(NamedTuple):
                 f" ({rows} such {'row' if rows == 1 else 'rows'}): {way_out}"
             )
 
-    def refuse_doubles(self) -> None:
-        """Raise if an asset has two rows of one time: which of them is true, nobody knows."""
+    def doubles(self) -> Flags:
+        """(R,) rows of the same asset and time as the row before."""
         again = np.zeros(len(self.ts), np.bool_)
         again[1:] = (self.ts[1:] == self.ts[:-1]) & (self.asset[1:] == self.asset[:-1])
-        self.refuse(again, "more than one row of this time", "drop the doubles and import again")
+        return again
+
+    def refuse_doubles(self) -> None:
+        """Raise if an asset has two rows of one time: which of them is true, nobody knows."""
+        self.refuse(self.doubles(), "more than one row of this time", "drop the doubles and import again")
+
+    def keep(self, kept: Flags) -> "Rows":
+        """Those rows alone."""
+        columns = {name: values[kept] for name, values in self.columns.items()}
+        return self._replace(ts=self.ts[kept], asset=self.asset[kept], columns=columns)
 
 
 def read_rows(
     path: Path,
+    table: pa.Table,
     needed: Mapping[str, Sequence[str]],
     optional: Mapping[str, Sequence[str]] | None = None,
     assets: Sequence[str] | None = None,
+    *,
+    finite: bool = True,
 ) -> Rows:
-    """The rows of `assets` (default: of all, by name) in `path`. Columns are asked for by the name they shall
-    have and the names they may have in the file; an optional one that the file lacks is left out."""
-    table = _read(path)
+    """The rows of `assets` (default: of all, by name) in the `table` of `path`. Columns are asked for by the name
+    they shall have and the names they may have in the file; an optional one that the file lacks is left out. Where
+    a number is missing it is NaN, or with `finite` a UserError."""
     names = {name: _column(path, table, spellings) for name, spellings in needed.items()}
     for name, spellings in (optional or {}).items():
         if any(spelling in table.column_names for spelling in spellings):
             names[name] = _column(path, table, spellings)
-    times, symbols = (_column(path, table, spellings) for spellings in (("timestamp",), ("symbol", "asset")))
+    times, symbols = (_column(path, table, spellings) for spellings in (TIMES, SYMBOLS))
     if not table.num_rows:
         raise UserError(f"{path}: no rows; export it again")
     chosen, found, asset = _assets(path, table[symbols], symbols == "asset", assets)
@@ -92,23 +115,49 @@ def read_rows(
     rows = Rows(path, chosen, found, ts[order], asset[order], {})
     for name, column in names.items():
         values = _numbers(path, table, column)[kept][order]
-        rows.refuse(~np.isfinite(values), f"{column} is no finite number")
+        rows.refuse(~np.isfinite(values) & finite, f"{column} is no finite number")
         rows.columns[name] = values
     return rows
 
 
-def _read(path: Path) -> pa.Table:
+def is_wide(table: pa.Table) -> bool:
+    """Whether times go down and assets across: a wide table has no column for the symbol, and none for closes."""
+    return not any(name in table.column_names for name in (*SYMBOLS, "close"))
+
+
+def read_wide(path: Path, table: pa.Table, assets: Sequence[str] | None = None) -> Rows:
+    """The cells of a wide table as rows of one column `close`. Those that are empty or NaN are no rows. `assets` as
+    in `read_rows`."""
+    names = table.column_names
+    times = _column(path, table, TIMES)
+    if not table.num_rows or len(names) < 2:
+        raise UserError(f"{path}: no prices; export it again")
+    headers = [name for name in names if name != times]
+    chosen, found, number = _named(path, headers, False, assets)
+    ts = _times(path, table[times])
+    used = [i for i in range(len(headers)) if number[i] >= 0]
+    grid = np.column_stack([_numbers(path, table, headers[i]) for i in used]) if used else np.empty((len(ts), 0))
+    t, i = np.nonzero(~np.isnan(grid))
+    asset = number[used][i]
+    order = np.lexsort((asset, ts[t]))
+    return Rows(path, chosen, found, ts[t][order], asset[order], {"close": grid[t, i][order]})
+
+
+def read_table(path: Path) -> pa.Table:
+    """All of a file, its headers in small letters without blanks around them."""
     if not path.is_file():
-        raise UserError(f"{path}: no such file; give a Parquet or CSV file")
+        raise UserError(f"{path}: no such file; give a Parquet, feather or CSV file")
     try:
         with path.open("rb") as file:
-            parquet = file.read(4) == b"PAR1"
-        if not parquet and path.suffix.lower() not in CSV:
-            raise UserError(f"{path}: not a Parquet file; save it as Parquet, or as CSV named .csv")
-        table = pyarrow.parquet.read_table(path) if parquet else pyarrow.csv.read_csv(path)
+            read = next((read for mark, read in READERS.items() if file.peek(8).startswith(mark)), None)
+        if read is None and path.suffix.lower() not in CSV:
+            raise UserError(f"{path}: not a Parquet file; save it as Parquet, as feather, or as CSV named .csv")
+        table = (read or pyarrow.csv.read_csv)(path)
     except (pa.ArrowException, OSError) as error:
         line = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as Parquet or CSV ({line}); save it again as one") from error
+        raise UserError(
+            f"{path}: cannot be read as Parquet, feather or CSV ({line}); save it again as one"
+        ) from error
     return table.rename_columns([name.strip().lower() for name in table.column_names])
 
 
@@ -138,7 +187,14 @@ def _assets(
     if encoded.null_count:
         row = int(np.argmax(encoded.is_null().to_numpy(zero_copy_only=False)))
         raise UserError(f"{path}: row {row + 1} has no symbol ({encoded.null_count} such rows): {AGAIN}")
-    symbols = encoded.dictionary.to_pylist()
+    chosen, found, codes = _named(path, encoded.dictionary.to_pylist(), bare, assets)
+    return chosen, found, codes[encoded.indices.to_numpy()]
+
+
+def _named(
+    path: Path, symbols: Sequence[str], bare: bool, assets: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]]:
+    """The assets asked for, those that `symbols` name, and each symbol's number among the former (-1: none)."""
     names = symbols if bare else [asset_of(symbol) for symbol in symbols]
     found = tuple(sorted(set(names)))
     chosen = tuple(assets) if assets is not None else found
@@ -148,8 +204,7 @@ def _assets(
         if other != symbol and name in chosen:
             raise UserError(f"{path}: {other} and {symbol} are both {name}: keep one of them and import again")
     number = {name: i for i, name in enumerate(chosen)}
-    codes = np.array([number.get(name, -1) for name in names], np.intp)
-    return chosen, found, codes[encoded.indices.to_numpy()]
+    return chosen, found, np.array([number.get(name, -1) for name in names], np.intp)
 
 
 def _times(path: Path, column: pa.ChunkedArray) -> Ints:

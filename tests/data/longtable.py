@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.feather
 import pyarrow.parquet
 
 from core.data.panel import Panel
@@ -30,12 +31,9 @@ def rates_of(panel: Panel, *, hours: bool = False) -> Columns:
 
 
 def write(path: Path, columns: Columns) -> Path:
-    """As Parquet or CSV, by the file's name."""
-    table = pa.table(columns)
-    if path.suffix == ".parquet":
-        pyarrow.parquet.write_table(table, path)
-    else:
-        pyarrow.csv.write_csv(table, path)
+    """As Parquet, feather or CSV, by the file's name."""
+    writers = {".parquet": pyarrow.parquet.write_table, ".feather": pyarrow.feather.write_feather}
+    writers.get(path.suffix, pyarrow.csv.write_csv)(pa.table(columns), path)
     return path
 
 
@@ -44,3 +42,9 @@ def row(columns: Columns, asset: str, ts: int) -> int:
     found = np.flatnonzero((columns["timestamp"] == ts) & (columns["symbol"] == f"{asset}USDT"))
     assert len(found) == 1
     return int(found[0])
+
+
+def wide_of(panel: Panel) -> Columns:
+    """Times down, closes of assets across; NaN where a bar is not valid."""
+    closes = np.where(panel.valid, panel.close, np.nan)
+    return {"date": panel.ts} | {f"{asset}USDT": closes[:, i] for i, asset in enumerate(panel.assets)}

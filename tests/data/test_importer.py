@@ -12,10 +12,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from longtable import OHLCV, Columns, candles_of, rates_of, row, write
+from longtable import OHLCV, Columns, candles_of, rates_of, row, wide_of, write
 
 from core.clock import iso
-from core.data.importer import load_panel
+from core.data.importer import load_panel, panel_of, read_candles
 from core.data.panel import EIGHT_HOURS_MS, Panel
 from core.data.synthetic import HOUR_MS, START_MS, synthetic_panel
 from core.data.tables import asset_of
@@ -105,7 +105,7 @@ def test_a_shuffled_table_of_a_panel_loads_back_to_it(
         pytest.param(lambda ts: pa.array(ts // 1000, pa.timestamp("s", "Asia/Hong_Kong")), id="s, Hong Kong"),
     ],
 )
-@pytest.mark.parametrize("file", ["c.parquet", "c.csv"])
+@pytest.mark.parametrize("file", ["c.parquet", "c.csv", "c.feather"])
 def test_times_may_be_spelled_in_many_ways(
     tmp_path: Path, panel: Panel, candles: Columns, spell: Callable[[Any], Any], file: str
 ) -> None:
@@ -396,19 +396,69 @@ def test_a_column_that_is_there_twice_is_named(tmp_path: Path, candles: Columns)
 def test_what_is_no_table_is_refused(tmp_path: Path, candles: Columns) -> None:
     text = "timestamp,symbol,open,high,low,close,volume\n"
     files = {
-        "empty.csv": (b"", "cannot be read as Parquet or CSV"),
+        "empty.csv": (b"", "cannot be read as Parquet, feather or CSV"),
         "empty.parquet": (b"", "not a Parquet file"),
-        "broken.parquet": (b"PAR1 and then nothing", "cannot be read as Parquet or CSV"),
+        "broken.parquet": (b"PAR1 and then nothing", "cannot be read as Parquet, feather or CSV"),
         "header.csv": (text.encode(), "no rows; export it again"),
-        "ragged.csv": (f"{text}1,BTC,1,1\n".encode(), "cannot be read as Parquet or CSV"),
-        "semicolons.csv": (text.replace(",", ";").encode() + b"1;2;3;4;5;6;7\n", "no column open"),
-        "sheet.xlsx": (b"PK\x03\x04", "save it as Parquet, or as CSV named .csv"),
+        "ragged.csv": (f"{text}1,BTC,1,1\n".encode(), "cannot be read as Parquet, feather or CSV"),
+        "semicolons.csv": (text.replace(",", ";").encode() + b"1;2;3;4;5;6;7\n", "no column timestamp or time"),
+        "sheet.xlsx": (b"PK\x03\x04", "save it as Parquet, as feather, or as CSV named .csv"),
     }
     for name, (content, said) in files.items():
         (tmp_path / name).write_bytes(content)
         assert said in refusal(tmp_path / name)
     for nothing in (tmp_path, tmp_path / "missing.parquet"):
-        assert "no such file; give a Parquet or CSV file" in refusal(nothing)
+        assert "no such file; give a Parquet, feather or CSV file" in refusal(nothing)
+
+
+# -- wide files ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", ["w.parquet", "w.csv", "w.feather"])
+def test_a_wide_file_has_closes_alone_and_no_asset_seems_busier(tmp_path: Path, panel: Panel, file: str) -> None:
+    kept = np.ones((60, 3), np.bool_)
+    kept[:5, 2] = kept[20, 1] = False
+    holed = Panel.of(panel.ts, ASSETS, [np.where(kept, getattr(panel, name), 0.0) for name in OHLCV], HOUR_MS)
+    loaded = load_panel(write(tmp_path / file, wide_of(holed)), None, ASSETS, "1h")
+    np.testing.assert_array_equal(loaded.valid, kept)
+    np.testing.assert_array_equal(loaded.close, holed.close)
+    for prices in (loaded.open, loaded.high, loaded.low):
+        np.testing.assert_array_equal(prices, loaded.close)
+    assert (loaded.volume * loaded.close)[kept] == pytest.approx(1_000_000.0)
+    assert "closes alone: a fill at the next open is one at the next close" in loaded.notes[0]
+    assert load_panel(tmp_path / file, None, ("SOL", "BTC")).assets == ("SOL", "BTC")
+
+
+def test_a_wide_file_is_refused_for_what_a_long_one_is(tmp_path: Path, panel: Panel) -> None:
+    columns = wide_of(panel)
+    columns["ETHUSDT"][7] = -1.0
+    line = refusal(write(tmp_path / "w.parquet", columns))
+    assert f"ETH at {iso(int(panel.ts[7]))}: open is not above zero (1 such row)" in line
+    twice = write(tmp_path / "t.parquet", wide_of(panel) | {"ETH-USDC": columns["BTCUSDT"]})
+    assert "ETHUSDT" in (line := refusal(twice).upper()) and "ARE BOTH ETH" in line
+    assert "no candles of XRP; it has BTC" in refusal(write(tmp_path / "x.csv", wide_of(panel)), None, ("XRP",))
+    assert "no prices" in refusal(write(tmp_path / "n.csv", {"date": panel.ts}))
+
+
+# -- bad rows left out ------------------------------------------------------------------------------
+
+
+def test_bad_rows_are_left_out_on_demand_and_counted(tmp_path: Path, panel: Panel, candles: Columns) -> None:
+    candles["low"][row(candles, "ETH", int(panel.ts[7]))] = 1e9
+    candles["close"][row(candles, "SOL", int(panel.ts[9]))] = np.nan
+    equal, other = (row(candles, "BTC", int(panel.ts[bar])) for bar in (3, 4))
+    again = {name: np.append(column, column[[equal, other, other]]) for name, column in candles.items()}
+    again["volume"][-1] += 1.0
+    rows, _ = read_candles(write(tmp_path / "c.parquet", again), drop=True)
+    assert rows.notes == (
+        "2 impossible rows: left out",
+        "3 rows that contradict another of their time: left out",
+        "1 rows that were there twice: left out",
+    )
+    loaded = panel_of(rows, HOUR_MS)
+    gone = np.argwhere(~loaded.valid).tolist()
+    assert gone == [[4, 0], [7, 1], [9, 2]], "of three at one time, none can be trusted"
+    assert "ETH lacks 1 bars" in " ".join(loaded.notes)
 
 
 # -- real data ------------------------------------------------------------------------------------
