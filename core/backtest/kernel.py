@@ -34,10 +34,10 @@ PAIR, SIDE, CLOSED = 12, 13, 14
 CASH, TURNOVER, ORDERS, TRADES, WINS, REFUSED, BARS = 3, 4, 5, 6, 7, 8, 9
 """Further places in `Books.sums`."""
 UNIT, LEAST, MOST, TICK = 0, 1, 2, 3
-"""Columns of `Market.specs`."""
+"""Columns of `Tape.specs`."""
 
 
-class Market(NamedTuple):
+class Tape(NamedTuple):
     """What can be traded: T bars of N assets, P pairs.
 
     `open`, `close` (T, N); `rate` (T, N) funding settled at each bar's open, 0 where none is; `settles` (T,)
@@ -119,7 +119,7 @@ class Record(NamedTuple):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def follow(
-    market: Market,
+    tape: Tape,
     costs: Costs,
     signals: Sides,
     notional: Floats,
@@ -135,13 +135,13 @@ def follow(
     in the settlement currency, by the closes of the deciding bar. An entry that cannot be sized is asked for again
     at each bar. A position is kept as it was entered until another side is wanted.
     """
-    opens, close, rate, settles, legs, hedge, specs = market
+    opens, close, rate, settles, legs, hedge, specs = tape
     taker, edge = costs.taker, costs.half_spread + costs.slippage
     side, held, net, sums = books
     first, equity, spent, exposure, trades = record
     for t in range(start, stop):
         if settles[t]:
-            _settle(side, held, sums, legs, close, rate, t)
+            _settle(side, held, sums, legs, specs, close[t - 1], rate[t])
         for p in range(len(side) if t > first else 0):
             wanted, had = signals[t - 1, p], side[p]
             if wanted == had:
@@ -167,7 +167,7 @@ def follow(
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def sizes(notional: float, hedge: float, specs: Floats, a: int, b: int, close: Floats) -> tuple[float, float]:
     """Units of legs `a` and `b` for `notional` in leg a at `close` (N,); 0 where an order would be too small or too
-    large. `specs` and `hedge` as in `Market`.
+    large. `specs` and `hedge` as in `Tape`.
 
     As `core.execution.sizing.size_legs`: the leg with the coarser lot is cut to whole lots first, the other then
     matches the value that is left. (The factor gives back the last bits that the divisions have lost.)
@@ -285,18 +285,25 @@ def _tell(side: Sides, held: Floats, sums: Floats, trades: Floats, p: int, t: in
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _settle(side: Sides, held: Floats, sums: Floats, legs: Ints, close: Floats, rate: Floats, t: int) -> None:
-    """Funding at the opening instant of bar `t`: a long pays a positive rate on its value at the last close."""
+def _settle(
+    side: Sides, held: Floats, sums: Floats, legs: Ints, specs: Floats, close: Floats, rate: Floats
+) -> None:
+    """Funding of `rate` (N,): a long pays a positive one on its value at the last mark, `close` (N,) to a tick."""
     for p in range(len(side)):
         if side[p] != 0:
             a, b = legs[0, p], legs[1, p]
-            paid = held[p, UNITS_A] * close[t - 1, a] * rate[t, a]
+            paid = held[p, UNITS_A] * rate[a] * _to_tick(close[a], specs[a, TICK])
             if held[p, UNITS_B] != 0.0:
-                paid += held[p, UNITS_B] * close[t - 1, b] * rate[t, b]
+                paid += held[p, UNITS_B] * rate[b] * _to_tick(close[b], specs[b, TICK])
             held[p, FLOW] -= paid
             held[p, FUNDING] -= paid
             sums[CASH] -= paid
             sums[FUNDING] -= paid
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _to_tick(price: float, tick: float) -> float:
+    return np.rint(price / tick) * tick if tick > 0.0 else price
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")

@@ -1,0 +1,303 @@
+"""The vectorised backtest: a trader's rule, or a grid of signals, over a whole panel in compiled passes.
+
+It answers as the event-driven one does where both suppose the same: whole orders at the next open, half a spread
+from the mark, no latency, nothing refused by the exchange. What it cannot suppose it refuses; margin calls and what
+happens within a bar it does not see.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from core.backtest.events import Assumptions
+from core.backtest.kernel import (
+    CLOSED,
+    FEES,
+    FLOW,
+    FUNDING,
+    GROSS,
+    NOTE,
+    OPENED,
+    ORDERS,
+    PAIR,
+    PROBABILITY,
+    REFUSED,
+    SCORE,
+    SIDE,
+    SLIPPAGE,
+    TRADES,
+    Books,
+    Costs,
+    Record,
+    Sides,
+    Tape,
+    Z,
+    follow,
+)
+from core.backtest.result import Result, Source, Trade
+from core.backtest.rule_loop import Gate, Known, trade
+from core.data.panel import Panel
+from core.domain.errors import UserError
+from core.domain.instrument import Instrument, Pair
+from core.domain.market import Floats
+from core.execution.risk import Limits
+from core.features.bounds import reference
+from core.features.pairs import PairFeatures
+from core.strategies import divergence
+from core.strategies.params import DivergenceParams
+from core.strategies.rule import Leave, blank, compiled
+from core.trader import Model, Trader
+from core.venues.okx_local.market import Market
+
+CHUNK = 4096
+"""Rows scored at once: what fits the processor's cache."""
+LEFT = {
+    Leave.STAY: "signal",
+    Leave.STOP: "stop",
+    Leave.TARGET: "target",
+    Leave.CROSSED: "z crossed",
+    Leave.TIME: "time stop",
+    Leave.SWITCHED: "switched",
+}
+
+
+def run_vectorised(
+    trader: Trader,
+    market: Market,
+    cash: float,
+    assumptions: Assumptions,
+    source: Source,
+    *,
+    seed: int = 0,
+    known: Known | None = None,
+) -> Result:
+    """Run `trader` over the bars of `market`, those before its `first` being history: what `run_events` does.
+
+    `known`: what `learn` gave for these bars and windows, if it is at hand. Raises UserError for a strategy whose
+    rule is not compiled, and for assumptions that only the event-driven backtest can make.
+    """
+    panel = market.panel.slice(0, market.end)
+    pairs = trader.features.pairs
+    known = known or learn(panel, trader.features, trader.model)
+    tape = tape_of(panel, market.instruments, pairs)
+    books = Books.fresh(len(pairs), len(panel.assets), cash)
+    places = trader.params.max_concurrent_positions
+    record = Record.of(market.first, len(panel), cash, len(pairs), trades=places * (len(panel) - market.first))
+    signals = np.zeros((len(panel), len(pairs)), np.int8)
+    rule = compiled(checked(trader).params, panel.bar_ms)
+    trade(
+        rule,
+        gate_of(trader.limits),
+        tape,
+        known,
+        costs_of(assumptions),
+        blank(len(pairs)),
+        signals,
+        books,
+        record,
+    )
+    return result(
+        trader.strategy.name,
+        tuple(pair.name for pair in pairs),
+        params_of(trader.params),
+        panel,
+        books,
+        record,
+        assumptions,
+        source,
+        seed,
+    )
+
+
+def run_signals(
+    name: str,
+    signals: Sides,
+    market: Market,
+    pairs: Sequence[Pair],
+    notional: Floats,
+    cash: float,
+    assumptions: Assumptions,
+    source: Source,
+    *,
+    params: Mapping[str, float | int | str],
+    hedge: Floats | None = None,
+) -> Result:
+    """Trade `signals` (T, P) over the bars of `market`, as `core.backtest.kernel.follow` says.
+
+    `notional` (P,): value of each pair's first leg at entry; `hedge` (P,): value of the second for a value of 1 in
+    the first (default 1). A pair of an asset with itself needs a hedge of 0: it is that asset alone, and so named.
+    """
+    panel = market.panel.slice(0, market.end)
+    tape = tape_of(panel, market.instruments, pairs, hedge)
+    books = Books.fresh(len(pairs), len(panel.assets), cash)
+    changes = int(np.count_nonzero(np.diff(signals[market.first : market.end], axis=0)))
+    record = Record.of(market.first, len(panel), cash, len(pairs), trades=changes)
+    follow(
+        tape,
+        costs_of(assumptions),
+        np.ascontiguousarray(signals[: market.end]),
+        notional,
+        market.first,
+        len(panel),
+        books,
+        record,
+    )
+    names = tuple(pair.a if pair.a == pair.b else pair.name for pair in pairs)
+    return result(name, names, dict(params), panel, books, record, assumptions, source, 0)
+
+
+def learn(panel: Panel, features: PairFeatures, model: Model | None) -> Known:
+    """What a strategy knows at each bar's close, from a fresh start of such `features`: once for any number of
+    parameter sets with the same windows."""
+    fresh = PairFeatures(features.assets, features.params, features.bar_ms)
+    told = fresh.history(panel)
+    contiguous = np.ascontiguousarray
+    return Known(
+        told.ts + panel.bar_ms,
+        contiguous(told.features[:, :, fresh.names.index("z_score")]),
+        np.ones(told.usable.shape) if model is None else score(model, told.features),
+        told.usable,
+        contiguous(told.funding),
+        told.atr_pct,
+        contiguous(told.volatility),
+        told.correlations,
+        told.day,
+        reference(panel.assets),
+    )
+
+
+def score(model: Model, features: Floats) -> Floats:
+    """(T, P) probabilities of (T, P, F) features: all rows, a cache's worth at a time."""
+    rows = features.reshape(-1, features.shape[2])
+    scores = [model.score(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)]
+    return np.concatenate(scores).reshape(features.shape[:2])
+
+
+def tape_of(
+    panel: Panel, instruments: Sequence[Instrument], pairs: Sequence[Pair], hedge: Floats | None = None
+) -> Tape:
+    """The panel as the kernel reads it; `instruments` in the order of its assets."""
+    rate = np.nan_to_num(panel.funding_rate)
+    order = {asset: i for i, asset in enumerate(panel.assets)}
+    legs = np.array([(order[pair.a], order[pair.b]) for pair in pairs], np.int64).reshape(-1, 2)
+    specs = [
+        (i.contract * i.lot, max(i.lot, i.min_size) / i.lot, i.max_market_size / i.lot, i.tick) for i in instruments
+    ]
+    return Tape(
+        panel.open,
+        panel.close,
+        rate,
+        np.any(rate != 0.0, axis=1),
+        np.ascontiguousarray(legs.T),
+        np.ones(len(pairs)) if hedge is None else hedge,
+        np.array(specs, np.float64),
+    )
+
+
+def costs_of(assumptions: Assumptions) -> Costs:
+    """The costs under `assumptions`. UserError for what only the event-driven backtest can suppose."""
+    if assumptions.latency != "none" or assumptions.rejects:
+        what = f"latency {assumptions.latency}, {assumptions.rejects:.1%} of orders refused"
+        raise UserError(f"{what}: the vectorised backtest supposes neither; use the event-driven one")
+    rules = assumptions.rules()
+    return Costs(float(rules.taker), float(rules.spread_bps) / 2e4)
+
+
+def gate_of(limits: Limits) -> Gate:
+    """The limits of the risk gate as floats."""
+    return Gate(
+        float(limits.free_share),
+        float(limits.max_gross),
+        float(limits.max_order),
+        float(limits.min_notional),
+        float(limits.leverage),
+        float(limits.taker),
+    )
+
+
+def checked(trader: Trader) -> Trader:
+    """`trader`, if its rule is the compiled one; else a UserError with the way out."""
+    decide = trader.strategy.decide
+    if getattr(decide, "func", decide) is not divergence.decide:
+        name = trader.strategy.name
+        raise UserError(f"strategy {name} decides in Python, bar by bar: use the event-driven backtest for it")
+    return trader
+
+
+def params_of(params: DivergenceParams) -> dict[str, float | int | str]:
+    """Parameters as results carry them."""
+    told = params.model_dump().items()
+    return {name: value if isinstance(value, int | float | str) else str(value) for name, value in told}
+
+
+def words(assumptions: Assumptions) -> dict[str, str]:
+    """Each assumption in words; those of the event-driven run where they are the same."""
+    costs = costs_of(assumptions)
+    return assumptions.words() | {
+        "slippage": f"spread {2e4 * costs.half_spread:g} bp around the mark and at least two ticks, at any size",
+        "inside a bar": "nothing: stops and targets are judged at closes alone",
+        "margin": "entries are cut to the free margin; nothing is liquidated",
+    }
+
+
+def result(
+    strategy: str,
+    pairs: tuple[str, ...],
+    params: dict[str, float | int | str],
+    panel: Panel,
+    books: Books,
+    record: Record,
+    assumptions: Assumptions,
+    source: Source,
+    seed: int,
+) -> Result:
+    """What a run has recorded, in the form that every backtest gives."""
+    first = int(panel.ts[record.first])
+    orders = int(books.sums[ORDERS])
+    refused = int(books.sums[REFUSED])
+    return Result(
+        strategy=strategy,
+        engine="vectorised",
+        params=params,
+        source=source,
+        assumptions=words(assumptions),
+        seed=seed,
+        ts=first + panel.bar_ms * np.arange(len(record.equity), dtype=np.int64),
+        equity=record.equity,
+        pairs=pairs,
+        exposure=record.exposure,
+        costs=record.costs,
+        trades=tuple(_trades(strategy, pairs, panel, books, record)),
+        open_pairs=tuple(pair for pair, side in zip(pairs, books.side, strict=True) if side),
+        orders=orders,
+        fills=orders,
+        notes=(f"{refused} entries could not be sized in whole lots",) if refused else (),
+    )
+
+
+def _trades(strategy: str, pairs: tuple[str, ...], panel: Panel, books: Books, record: Record) -> Sequence[Trade]:
+    ts = panel.ts.tolist()
+    told = []
+    for row in record.trades[: int(books.sums[TRADES])].tolist():
+        opened, closed = int(row[OPENED]), int(row[CLOSED])
+        costs = row[SLIPPAGE] + row[FEES] + row[FUNDING]
+        told.append(
+            Trade(
+                strategy=strategy,
+                pair=pairs[int(row[PAIR])],
+                side=int(row[SIDE]),
+                opened=ts[opened],
+                closed=ts[closed],
+                bars=closed - opened,
+                gross=row[GROSS],
+                price=row[FLOW] - costs,
+                slippage=row[SLIPPAGE],
+                fees=row[FEES],
+                funding=row[FUNDING],
+                entry=f"z {row[Z]:+.2f}, probability {row[PROBABILITY]:.2f}" if row[NOTE] else "signal",
+                exit=LEFT[Leave(int(row[NOTE]))],
+                score=row[SCORE],
+                probability=row[PROBABILITY] if row[NOTE] else 1.0,
+            )
+        )
+    return told
