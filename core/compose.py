@@ -7,9 +7,9 @@ from core.config import Settings
 from core.domain.errors import UserError
 from core.domain.instrument import Instrument
 from core.execution.risk import Limits
-from core.features.pairs import FeatureParams, PairFeatures
+from core.features.pairs import PairFeatures
 from core.models.bundle import Bundle, check_features, check_universe
-from core.strategies.registry import Strategy
+from core.strategies.registry import Strategy, pair_features
 from core.trader import Trader
 
 
@@ -22,18 +22,16 @@ def make_limits(settings: Settings, taker: Decimal) -> Limits:
 
 
 def make_features(settings: Settings) -> PairFeatures:
-    """The features of the configured universe, with the windows of the strategy's parameters."""
-    params = settings.strategy.divergence
-    windows = FeatureParams(params.z_window, params.atr_period, params.correlation_window, params.min_bars)
-    return PairFeatures(settings.universe.assets, windows, settings.universe.bar_ms)
+    """The features of the configured universe on which the divergence model is trained."""
+    universe = settings.universe
+    return pair_features(universe.assets, settings.strategy.divergence, universe.bar_ms)
 
 
 def make_trader(
     settings: Settings, rule: Strategy, bundle: Bundle | None, instruments: Mapping[str, Instrument], limits: Limits
 ) -> Trader:
     """A trader of one strategy; a bundle whose features are not today's is refused here."""
-    params = settings.strategy.divergence
-    features = make_features(settings)
+    params, features = rule.params_of(settings), rule.features_of(settings)
     if not rule.needs_model:
         return Trader(rule, params, features, None, instruments, limits)
     if bundle is None:

@@ -18,9 +18,9 @@ from core.domain.market import Bar, Floats
 from core.domain.orders import Action, Intent, Origin, base36
 from core.execution.risk import Limits, Standing, refusal
 from core.execution.sizing import Unsizable, entry_intent, exit_intent, margin_of
-from core.features.pairs import Frame, PairFeatures
-from core.strategies.params import DivergenceParams
-from core.strategies.registry import Strategy
+from core.features.pairs import Frame
+from core.strategies.params import Params
+from core.strategies.registry import Features, Strategy
 
 
 class Model(Protocol):
@@ -64,13 +64,14 @@ class Trader:
     def __init__(
         self,
         strategy: Strategy,
-        params: DivergenceParams,
-        features: PairFeatures,
+        params: Params,
+        features: Features,
         model: Model | None,
         instruments: Mapping[str, Instrument],
         limits: Limits,
     ) -> None:
         assert (model is not None) == strategy.needs_model, f"{strategy.name}: model given {model is not None}"
+        assert isinstance(params, strategy.params), f"{strategy.name}: parameters {type(params).__name__}"
         self.strategy = strategy
         self.params = params
         self.model = model

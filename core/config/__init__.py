@@ -5,8 +5,8 @@ for `COCKPIT_PATHS__HOME`). Whatever is unknown or out of bounds is a `UserError
 value and what is allowed. Secrets come from the environment or `.env` alone.
 """
 
-from core.config.loading import flatten, known_keys, load, values
+from core.config.loading import flatten, installed, known_keys, load, table, values
 from core.config.secrets import SECRET_NAMES, Secrets
 from core.config.settings import Settings
 
-__all__ = ["SECRET_NAMES", "Secrets", "Settings", "flatten", "known_keys", "load", "values"]
+__all__ = ["SECRET_NAMES", "Secrets", "Settings", "flatten", "installed", "known_keys", "load", "table", "values"]

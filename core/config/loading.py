@@ -6,17 +6,21 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from core.config.secrets import SECRET_NAMES
-from core.config.settings import Settings
+from core.config.settings import STRATEGIES, Settings, Strategy
 from core.domain.errors import UserError
 
 PREFIX = "COCKPIT_"
+Entries = Mapping[str, tuple[object, str]]
+"""What was given, by dotted key, each with its source."""
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def load(
@@ -45,7 +49,28 @@ def load(
     except ValidationError as error:
         raise _explained(error, entries) from None
     origins = {key: source for key, (_, source) in entries.items()}
-    return settings.sourced(file if found else None, origins)
+    settings = settings.sourced(file if found else None, origins)
+    _refuse_unknown_strategies(settings)
+    return settings
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Strategies that installed packages offer (entry point group `cockpit.strategies`), not yet loaded."""
+    return {entry.name: entry for entry in entry_points(group="cockpit.strategies")}
+
+
+def table(settings: Settings, name: str, kind: type[Model]) -> Model:
+    """The table `[strategy.NAME]` as the parameters that its strategy has. UserError names source, key, value."""
+    ours = getattr(settings.strategy, name) if name in Strategy.model_fields else None
+    if isinstance(ours, kind):
+        return ours
+    given = {key: value for key, value in settings.strategy.outside.get(name, {}).items() if key != "path"}
+    try:
+        return kind.model_validate({k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    except ValidationError as error:
+        above = f"strategy.{name}."
+        entries = {above + key: (value, settings.origin(above + key)) for key, value in flatten(given)}
+        raise _explained(error, entries, dict(_fields(kind, above)), above) from None
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -99,7 +124,7 @@ def _key_of(variable: str) -> str | None:
 def _parsed(key: str, text: str) -> object:
     """Text of a variable or an option as TOML would have read it; lists also as BTC,ETH."""
     field = known_keys().get(key)
-    kind = field.annotation if field else str
+    kind = field.annotation if field else None if _outside(key) else str
     if get_origin(kind) is tuple and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
     if kind in (str, Path) or get_origin(kind) is Literal:
@@ -124,12 +149,20 @@ def _nested(entries: Mapping[str, tuple[object, str]]) -> dict[str, Any]:
 _SECRET = re.compile(r"secret|passphrase|password|api_?key|token|private_?key", re.IGNORECASE)
 
 
-def _refuse_unknown(entries: Mapping[str, tuple[object, str]]) -> None:
+def _outside(key: str) -> str:
+    """The strategy in whose table a key stands, if it is not one of ours; else empty."""
+    section, _, rest = key.partition(".")
+    name, _, parameter = rest.partition(".")
+    return name if section == "strategy" and parameter and name not in Strategy.model_fields else ""
+
+
+def _refuse_unknown(entries: Entries) -> None:
     """Values are not repeated here: what is unknown may be a secret in the wrong place."""
     known = known_keys()
     sections = {section for key in known for section in _above(key)}
     for key, (_, source) in entries.items():
-        if key in known:
+        name = _outside(key)
+        if key in known or (name and not _SECRET.search(key) and _is_outside(name, entries)):
             continue
         if _SECRET.search(key):
             raise UserError(
@@ -139,6 +172,23 @@ def _refuse_unknown(entries: Mapping[str, tuple[object, str]]) -> None:
         if key in sections:
             raise UserError(f"{source}: {key} is a section: write [{key}] and its keys below it")
         raise UserError(f"{source}: {key}: unknown key; {_way_out(key, known, sections)}")
+
+
+def _is_outside(name: str, entries: Entries) -> bool:
+    return f"strategy.{name}.path" in entries or name in installed()
+
+
+def _refuse_unknown_strategies(settings: Settings) -> None:
+    """Each strategy that is to run is ours, has a file, or is installed."""
+    for name in settings.engine.strategies:
+        if name in STRATEGIES or settings.strategy.path(name) or name in (others := installed()):
+            continue
+        source, given = settings.origin("engine.strategies"), list(settings.engine.strategies)
+        raise UserError(
+            f"{source}: engine.strategies = {given!r}: allowed is a list of {', '.join((*STRATEGIES, *others))},"
+            f" or of one whose table [strategy.{name}] has a path",
+            2 if source == "options" else 1,
+        )
 
 
 def _above(key: str) -> list[str]:
@@ -157,15 +207,20 @@ def _way_out(key: str, known: Iterable[str], sections: set[str]) -> str:
     return f"known are {', '.join(beside)}" if beside else f"known sections are {', '.join(sorted(sections))}"
 
 
-def _explained(error: ValidationError, entries: Mapping[str, tuple[object, str]]) -> UserError:
-    """The first mistake as one line: source, key, value, what is allowed."""
-    known = known_keys()
+def _explained(
+    error: ValidationError, entries: Entries, known: Mapping[str, FieldInfo] | None = None, above: str = ""
+) -> UserError:
+    """The first mistake as one line: source, key, value, what is allowed. `above`: the section that was checked, if
+    it was one alone, with its `known` keys."""
+    known = known_keys() if known is None else known
     first = error.errors(include_url=False)[0]
-    where = [str(part) for part in first["loc"]]
+    where = above.split(".")[:-1] + [str(part) for part in first["loc"]]
+    section = ".".join(where)
+    if first["type"] == "extra_forbidden":
+        return UserError(f"{entries[section][1]}: {section}: unknown key; {_way_out(section, known, set())}")
     key = next((key for n in range(len(where), 0, -1) if (key := ".".join(where[:n])) in known), None)
-    if key is None:
-        section = ".".join(where)
-        source = next(source for key, (_, source) in entries.items() if key.startswith(f"{section}."))
+    if key is None or key not in entries:
+        source = next((source for key, (_, source) in entries.items() if key.startswith(f"{section}.")), "default")
         return UserError(f"{source}: {section}: {first['msg'].removeprefix('Value error, ')}")
     value, source = entries[key]
     code = 2 if source == "options" else 1

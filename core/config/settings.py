@@ -6,7 +6,7 @@ import re
 import tempfile
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
@@ -14,6 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from core.domain.errors import UserError
 from core.strategies.params import DivergenceParams
 
+STRATEGIES = ("divergence", "zscore", "btc-eth-regime")
+"""Ours, by name. Others have a table with a `path`, or are installed."""
 MAX_SOCKET_PATH = 100  # of the 104 to 108 bytes that systems allow
 BAR_MS = {"15m": 900_000, "1h": 3_600_000, "4h": 14_400_000, "1d": 86_400_000}
 
@@ -101,16 +103,28 @@ class Demo(Section):
 class Engine(Section):
     """What the engine runs."""
 
-    strategies: Annotated[tuple[Literal["divergence", "zscore"], ...], BeforeValidator(_frozen)] = Field(
-        ("divergence",), min_length=1, description="a list of divergence, zscore"
-    )
+    strategies: Names = Field(("divergence",), min_length=1, description=f"a list of {', '.join(STRATEGIES)}")
     snapshot_hz: float = Field(5.0, ge=0.2, le=30)
 
 
 class Strategy(Section):
-    """The parameters of each strategy, by name."""
+    """The parameters of each strategy, by name. Tables of outside strategies are kept as they were written: who
+    loads the strategy checks them against its own parameters (`core.config.table`)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    __pydantic_extra__: dict[str, dict[str, Any]]
 
     divergence: DivergenceParams = DivergenceParams()
+
+    @property
+    def outside(self) -> dict[str, dict[str, Any]]:
+        """The tables of strategies that are not ours, by name."""
+        return dict(self.__pydantic_extra__)
+
+    def path(self, name: str) -> str:
+        """The file of an outside strategy; empty: an installed one, or ours."""
+        return str(self.outside.get(name, {}).get("path", ""))
 
 
 class Backtest(Section):
@@ -221,6 +235,11 @@ class Settings(Section):
     def file(self) -> Path | None:
         """The file that was read; None: the defaults."""
         return self._file
+
+    def beside(self, path: str) -> Path:
+        """A path that the file names: relative to the folder it lies in."""
+        folder = self._file.parent if self._file is not None else Path()
+        return (folder / Path(path).expanduser()).absolute()
 
     def sourced(self, file: Path | None, origins: dict[str, str]) -> Self:
         """These settings, remembering the file and the source of each dotted key."""

@@ -95,12 +95,12 @@ class Session:
             market = await supervisor.prepare_market(self.settings, self.resume, self._progress)
             for note in market.notes:
                 self.narrator.say(market.first_ms, "engine", "warn", note)
-            if any(strategy(name).needs_model for name in self.settings.engine.strategies):
+            if any(strategy(name, self.settings).needs_model for name in self.settings.engine.strategies):
                 self._enter("training", "the divergence model")
                 bundle = await supervisor.train(self.settings, market, self._progress)
             self._enter("starting", "the local exchange")
             self._exchange = await supervisor.start_exchange(self.settings, market, self.resume)
-        elif any(strategy(name).needs_model for name in self.settings.engine.strategies):
+        elif any(strategy(name, self.settings).needs_model for name in self.settings.engine.strategies):
             bundle = supervisor.latest_bundle(self.settings)
         venue = supervisor.make_venue(self.settings, self._exchange)
         self._enter("connecting", venue.capabilities.name)

@@ -181,7 +181,7 @@ async def composed(
         if bundle is not None and market is not None:
             refuse_if_seen(bundle, market.first_traded_ms)
         traders = [
-            make_trader(settings, strategy(name), bundle, instruments, limits)
+            make_trader(settings, strategy(name, settings), bundle, instruments, limits)
             for name in settings.engine.strategies
         ]
         engine = Engine(settings, venue, Journal(ledger, books), traders, instruments, narrator)

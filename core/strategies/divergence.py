@@ -33,6 +33,7 @@ from core.strategies.rule import (
 TEXTS = (
     "held",
     "an order is at work",
+    "not a pair of this strategy",
     "fewer than {p.min_bars} aligned bars, or a silent leg",
     "|z| is not above {p.z_entry:g}",
     "probability is not above {p.prob_threshold:g}",
@@ -78,8 +79,15 @@ def places(assets: tuple[str, ...], pairs: tuple[Pair, ...]) -> Places:
 _rule = lru_cache(maxsize=8)(compiled)
 
 
-def decide(view: View, holdings: Holdings, params: DivergenceParams, name: str = "divergence") -> Decision:
-    """The answer to one closed bar: exits, entries, and a reason for every pair.
+def decide(
+    view: View,
+    holdings: Holdings,
+    params: DivergenceParams,
+    name: str = "divergence",
+    only: tuple[str, ...] = (),
+) -> Decision:
+    """The answer to one closed bar: exits, entries, and a reason for every pair. `only`: the pairs that may be
+    entered (all of them, if it is empty).
 
     A position that is closed on this bar still counts as held: its place, and its assets, are free from the
     next bar on, when it is known to be gone. Only a switch leaves and enters on one bar: its exit names the pair
@@ -97,6 +105,8 @@ def decide(view: View, holdings: Holdings, params: DivergenceParams, name: str =
         contiguous(view.correlation),
     )
     past, taken, occupied = _past(holdings, at)
+    if only:
+        past["other"] = [pair not in only for pair in at.names]
     held = _held(view, holdings, at)
     answer = Answer.empty(len(held), len(z), rule.places)
     judge(rule, market, held, past, taken, rule.places - occupied, answer)
@@ -208,7 +218,7 @@ def _entry(view: View, row: int, answer: Answer, rule: Rule, at: Places) -> Entr
 
 
 def _best(answer: Answer, at: Places, params: DivergenceParams) -> str:
-    """Why even the best pair that is not held is not entered."""
-    score = np.where(answer.why == Why.HELD, -1.0, answer.score)
-    row = int(score.argmax())
-    return f"{at.names[row]}: {texts(params)[answer.why[row]]}" if answer.why[row] != Why.HELD else ""
+    """Why even the best pair of this strategy that is not held is not entered."""
+    out = (answer.why == Why.HELD) | (answer.why == Why.OTHER)
+    row = int(np.where(out, -1.0, answer.score).argmax())
+    return "" if out[row] else f"{at.names[row]}: {texts(params)[answer.why[row]]}"

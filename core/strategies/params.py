@@ -6,14 +6,21 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
-class DivergenceParams(BaseModel):
+class Params(BaseModel):
+    """What the parameters of every strategy have: frozen, nothing unknown, nothing converted behind the reader's
+    back. `base_size_usdt` is also the size of a pair opened by hand, in USDT per leg."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    base_size_usdt: float = Field(1000.0, gt=0)
+
+
+class DivergenceParams(Params):
     """Every number of the divergence rule, as `[strategy.divergence]` of config.toml names it.
 
     Shares are of 1 (0.02 is 2%), windows and horizons are in closed bars, money is USDT per leg, funding is
     per eight hours. The same parameters drive the plain z-score rule, which has no model.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     z_window: int = Field(24, ge=3, le=1000)
     z_entry: float = Field(1.0, gt=0, le=10)
@@ -23,7 +30,6 @@ class DivergenceParams(BaseModel):
     correlation_window: int = Field(168, ge=3, le=5000)
     funding_threshold: float = Field(0.0005, ge=0, le=1)
     atr_period: int = Field(14, ge=2, le=1000)
-    base_size_usdt: float = Field(1000.0, gt=0)
     stop_mode: Literal["atr", "volatility"] = "atr"
     stop_atr: float = Field(10.0, gt=0)
     target_atr: float = Field(8.0, gt=0)

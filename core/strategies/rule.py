@@ -29,17 +29,18 @@ class Why(IntEnum):
 
     HELD = 0
     WORKING = 1
-    UNUSABLE = 2
-    SMALL = 3
-    UNLIKELY = 4
-    BARRED = 5
-    COOLING = 6
-    FUNDING = 7
-    FULL = 8
-    SHARED = 9
-    CORRELATED = 10
-    OUTSCORED = 11
-    ENTERED = 12
+    OTHER = 2
+    UNUSABLE = 3
+    SMALL = 4
+    UNLIKELY = 5
+    BARRED = 6
+    COOLING = 7
+    FUNDING = 8
+    FULL = 9
+    SHARED = 10
+    CORRELATED = 11
+    OUTSCORED = 12
+    ENTERED = 13
 
 
 class Leave(IntEnum):
@@ -57,9 +58,11 @@ HELD = np.dtype([("row", "i8"), ("opened", "i8"), ("z", "f8"), ("share", "f8"), 
 """A position: its pair's row (-1: not to be judged), the close of its deciding bar, z then, its P&L now over its
 gross (fees and funding included), stop and target as shares of the gross."""
 
-PAST = np.dtype([("held", "?"), ("working", "?"), ("barred", "?"), ("z", "f8"), ("closed", "i8")], align=True)
-"""What is remembered of a pair: held now, an order at work on it, barred since a stop until z crosses zero against
-`z`, that of the entry; the close of the bar that closed it last (`NEVER`: never held)."""
+PAST = np.dtype(
+    [("held", "?"), ("working", "?"), ("other", "?"), ("barred", "?"), ("z", "f8"), ("closed", "i8")], align=True
+)
+"""What is remembered of a pair: held now, an order at work on it, not one of the strategy's pairs, barred since a
+stop until z crosses zero against `z`, that of the entry; when it was closed last (`NEVER`: never held)."""
 
 NEVER = -(2**62)
 
@@ -205,7 +208,8 @@ def _stand(rule: Rule, market: Market, past: Table, answer: Answer) -> None:
     # Taken out of their tuples once: in the loop, each would cost the counting of a reference.
     legs, zs, probabilities, usable = market.legs, market.z, market.probability, market.usable
     funding, released, why, score, sides = market.funding, answer.released, answer.why, answer.score, answer.side
-    held, working, barred, entry, closed = past["held"], past["working"], past["barred"], past["z"], past["closed"]
+    held, working, other = past["held"], past["working"], past["other"]
+    barred, entry, closed = past["barred"], past["z"], past["closed"]
     for k in range(why.shape[0]):
         z, probability = zs[k], probabilities[k]
         side = (-1 if z > 0.0 else 1) if usable[k] and abs(z) > rule.z_entry else 0
@@ -218,6 +222,8 @@ def _stand(rule: Rule, market: Market, past: Table, answer: Answer) -> None:
             why[k] = Why.HELD
         elif working[k]:
             why[k] = Why.WORKING
+        elif other[k]:
+            why[k] = Why.OTHER
         elif not usable[k]:
             why[k] = Why.UNUSABLE
         elif side == 0:

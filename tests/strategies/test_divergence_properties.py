@@ -11,7 +11,7 @@ from core.domain.account import Closed, Holdings
 from core.domain.decision import Decision, View
 from core.domain.instrument import pairs_of
 from core.domain.orders import Action
-from core.strategies.divergence import TEXTS, decide
+from core.strategies.divergence import TEXTS, Why, decide
 from core.strategies.params import DivergenceParams
 
 ASSETS = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "AVAX", "LINK", "DOT")
@@ -172,7 +172,7 @@ def test_every_pair_has_the_reason_that_a_plain_reading_of_the_rule_gives(case: 
             assert text == told[name], name
         else:
             assert (text == "entered") is (name in entered), name
-            assert text in TEXTS[8:], name
+            assert text in TEXTS[Why.FULL :], name
     assert entered <= {name for _, name in candidates}
     if entered and not taken(case):
         assert decision.entries[0].pair == max(candidates)[1]

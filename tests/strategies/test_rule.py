@@ -75,7 +75,7 @@ def draw(seed: int) -> Bar:
         opened = NOW - int(rng.integers(1, 10)) * HOUR
         held[m] = (row, opened, rng.choice([-2.0, 2.0]), rng.choice([-0.1, -0.05, 0.0, 0.05, 0.1]), 0.05, 0.1)
         past["held"][row] = True
-    past["working"] = rng.random(p) < 0.05
+    past["working"], past["other"] = rng.random(p) < 0.05, rng.random(p) < 0.05
     past["barred"], past["z"] = rng.random(p) < 0.2, rng.choice([-1.0, 1.0], p)
     past["closed"] = np.where(rng.random(p) < 0.5, NEVER, NOW - rng.integers(0, 4, p) * HOUR)
     return Bar(compiled(params, HOUR), market, held, past, params.max_concurrent_positions - len(rows))
@@ -89,6 +89,7 @@ def alone(bar: Bar, k: int, released: bool) -> Why:
     for why, applies in (
         (Why.HELD, past["held"]),
         (Why.WORKING, past["working"]),
+        (Why.OTHER, past["other"]),
         (Why.UNUSABLE, not market.usable[k]),
         (Why.SMALL, abs(z) <= rule.z_entry),
         (Why.UNLIKELY, market.probability[k] <= rule.probability),
