@@ -9,6 +9,7 @@ import numpy as np
 from core.backtest.metrics import growth, last_rows, metrics
 from core.backtest.result import Result
 from core.backtest.statistics import statistics
+from core.backtest.words import percent
 from core.data.panel import Ints
 from core.domain.backtest import Compared, Curve, Document, Estimate, Metrics, Money, Source, Statistics
 from core.domain.market import Floats
@@ -133,4 +134,8 @@ def _where_lost(money: Money) -> str:
 
 
 def _between(estimate: Estimate | None) -> str:
-    return f" (95% interval {estimate.low:+.1%} to {estimate.high:+.1%})" if estimate else ""
+    return (
+        f" (95% interval {percent(estimate.low, plus=True)} to {percent(estimate.high, plus=True)})"
+        if estimate
+        else ""
+    )
