@@ -6,6 +6,7 @@ that what was tested is what trades.
 
 from collections.abc import Mapping
 from decimal import Decimal
+from math import isfinite
 from typing import Protocol
 
 import msgspec
@@ -81,6 +82,7 @@ class Trader:
         self._instruments = instruments
         self._pairs: dict[str, Pair] = {pair.name: pair for pair in features.pairs}
         self.pair_names = tuple(self._pairs)
+        self._priced: tuple[Bar | None, dict[str, Decimal]] = None, {}
 
     def warm(self, bar: Bar) -> View:
         """Take a bar of the past into the features without deciding anything."""
@@ -154,11 +156,12 @@ class Trader:
 
     def prices(self, bar: Bar) -> dict[str, Decimal]:
         """Each instrument's close, exact as printed."""
-        return {
-            self._by_asset[asset].id: Decimal(repr(float(close)))
-            for asset, close in zip(self.features.assets, bar.ohlcv[:, 3], strict=True)
-            if np.isfinite(close)
-        }
+        known, prices = self._priced
+        if known is not bar:
+            closes = zip(self.features.assets, bar.ohlcv[:, 3].tolist(), strict=True)
+            prices = {self._by_asset[asset].id: Decimal(repr(close)) for asset, close in closes if isfinite(close)}
+            self._priced = bar, prices
+        return prices
 
     def _view(self, bar: Bar, frame: Frame) -> View:
         """Features and the model's one call for all pairs."""

@@ -12,7 +12,7 @@ from core.clock import monotonic
 from core.domain.decision import Exit, View
 from core.domain.instrument import Instrument
 from core.domain.market import Bar
-from core.domain.orders import Origin, base36
+from core.domain.orders import Intent, Origin, base36
 from core.execution.executor import Executor
 from core.execution.failpoint import failpoint
 from core.execution.journal import Journal
@@ -98,6 +98,7 @@ class Walk:
         """From a closed bar to its orders: features, scores, decision, risk (all in `Trader.on_bar`), ledger,
         legs. Returns when the orders are on their way."""
         began = monotonic()
+        intents: list[Intent] = []
         for trader in self.traders:
             name = trader.strategy.name
             if self.journal.books.last_decision(name) >= bar.open_ms:
@@ -110,16 +111,22 @@ class Walk:
                 self.views[name], self.outcomes[name] = outcome.view, outcome
                 self.step_ms = (monotonic() - began) * 1000
                 await self.journal.record(*_events(bar, outcome))
-            failpoint("intended")
-            for intent in outcome.intents:
-                self.executor.start(intent)
+            intents += outcome.intents
+        failpoint("intended")
+        # Funding of the bar's end falls to the books as they are now: what leaves has held until then.
+        await self._statement()
+        for intent in intents:
+            self.executor.start(intent)
+
+    async def _statement(self) -> None:
+        with contextlib.suppress(VenueError):
+            await self.reconciler.bills()
 
     async def finish(self, bar: Bar) -> None:
         """Look after protections, take in the statement, write the end, let a market in lockstep go on."""
         for instrument in self.instruments.values():
             await self.guard.keep(instrument)
-        with contextlib.suppress(VenueError):
-            await self.reconciler.bills()
+        await self._statement()
         equity = self.journal.books.equity(self.traders[0].prices(bar))
         if self.journal.books.last_step < bar.open_ms:
             await self.journal.record(Stepped(bar.close_ms, bar.open_ms, equity))

@@ -28,6 +28,11 @@ class Guard:
         The new one is placed before the old is taken away: at no moment is a held position bare. Both being
         reduce-only, the two together cannot open anything. What goes wrong is kept in `wrong` until it is mended.
         """
+        books = self._journal.books
+        net, held = books.net(instrument.id), books.protections.get(instrument.id)
+        right = not net if held is None else bool(held.venue_id) and held.size == -net
+        if right and instrument.id not in self.wrong:
+            return
         async with self._lock:
             await self._keep(instrument)
 

@@ -138,8 +138,8 @@ class Account:
 
     def after(self, bill_id: str) -> list[Bill]:
         """Bills newer than `bill_id` ("": all that are kept), oldest first."""
-        first = self.bills_made - len(self.bills) + 1
-        return list(islice(self.bills, max(int(bill_id or 0) + 1 - first, 0), None))
+        wanted = min(self.bills_made - int(bill_id or 0), len(self.bills))
+        return list(islice(reversed(self.bills), wanted))[::-1]
 
     def check(self) -> None:
         """Cash is the sum of its bills, and what was paid for contracts is either still in them or realised."""

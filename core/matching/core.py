@@ -163,6 +163,20 @@ class Matching:
         with localcontext(EXACT):
             return [holding.position() for holding in self._desk.account.holdings.values() if holding.size]
 
+    @property
+    def cash(self) -> Decimal:
+        return self._desk.account.cash
+
+    def held(self) -> dict[str, Decimal]:
+        """Signed contracts of each open position, by instrument, in the order of their opening."""
+        return {name: holding.size for name, holding in self._desk.account.open.items()}
+
+    def average(self, instrument: str) -> Decimal:
+        """The average entry price of an open position."""
+        holding = self._desk.account.holdings[instrument]
+        with localcontext(EXACT):
+            return holding.position().average
+
     def unrealised(self, instrument: str) -> Decimal:
         """Profit of the open position at the mark."""
         with localcontext(EXACT):

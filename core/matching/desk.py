@@ -40,11 +40,11 @@ class Desk:
         if market is None:
             raise ValueError(f"quote of {quote.instrument}, which is not listed")
         market.move(quote)
-        for trigger in self.triggers.at(quote.instrument):
+        for trigger in self.triggers.at(quote.instrument) if self.triggers.any_at(quote.instrument) else ():
             if market.mark <= trigger.trigger if trigger.size < 0 else market.mark >= trigger.trigger:
                 self._fire(trigger)
-        resting = self.orders.at(quote.instrument)
-        if resting:
+        if self.orders.any_at(quote.instrument):
+            resting = self.orders.at(quote.instrument)
             # A better price comes first, then the older order.
             resting.sort(key=lambda record: -_price(record) if record.buy else _price(record))
             for record in resting:
@@ -103,6 +103,9 @@ class Desk:
         """Initial margin of a position and its pending orders (and `extra` signed contracts): the larger of
         what it would be if all that buys were filled, and if all that sells were."""
         instrument = holding.market.instrument
+        if not self.orders.any_at(instrument.id):
+            most = max(abs(holding.size), abs(holding.size + extra))
+            return ratio(most * instrument.contract * holding.market.mark, holding.leverage) if most else ZERO
         buys, sells = max(extra, ZERO), min(extra, ZERO)
         for record in self.orders.at(instrument.id):
             if not record.place.reduce_only:
@@ -115,8 +118,10 @@ class Desk:
 
     def free(self) -> Decimal:
         """Equity not bound as initial margin; negative when losses have eaten into it."""
-        holdings = self.account.holdings.values()
-        return self.account.equity - sum((self.margin(holding) for holding in holdings), ZERO)
+        bound = [
+            holding for name, holding in self.account.holdings.items() if holding.size or self.orders.any_at(name)
+        ]
+        return self.account.equity - sum((self.margin(holding) for holding in bound), ZERO)
 
     def next_id(self) -> str:
         self.orders_made += 1

@@ -137,6 +137,10 @@ class Register(Generic[T]):
         here = self._at.get(instrument)
         return list(here.values()) if here else []
 
+    def any_at(self, instrument: str) -> bool:
+        """Whether anything is pending there."""
+        return bool(self._at.get(instrument))
+
     def pending(self) -> list[T]:
         return list(self._pending.values())
 

@@ -3,8 +3,9 @@
 Live, each event is applied after it has been written; a restart applies them all again and is where it was.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, localcontext
+from typing import Any
 
 import msgspec
 
@@ -80,6 +81,21 @@ class Books:
         self._bills: set[str] = set()
         self._client_ids: dict[str, str] = {}
         self._last_fill = 0
+        # Commanded and Repaired are told, and change nothing.
+        self._folds: dict[type[AnyEvent], Callable[[Any], None]] = {
+            Opened: self._open,
+            Decided: self._decide,
+            Intended: self._intend,
+            Planned: self._plan,
+            Reported: self._report,
+            Filled: self._fill,
+            Settled: self._settle,
+            Billed: self._bill,
+            Protected: self._protect,
+            Switched: self._switch,
+            Loaded: self._load,
+            Stepped: self._step,
+        }
 
     # -- what readers ask -------------------------------------------------------------------------
 
@@ -209,33 +225,9 @@ class Books:
         """Take in one event, in the ledger's order."""
         must(bool(self.prefix) != isinstance(event, Opened), "the ledger must begin with one Opened", event)
         with localcontext(EXACT):
-            match event:
-                case Opened():
-                    self._open(event)
-                case Decided():
-                    self._decide(event)
-                case Intended():
-                    self._intend(event)
-                case Planned():
-                    self._plan(event)
-                case Reported():
-                    self._report(event)
-                case Filled():
-                    self._fill(event)
-                case Settled():
-                    self._settle(event)
-                case Billed():
-                    self._bill(event)
-                case Protected():
-                    self._protect(event.protection, event.state)
-                case Switched():
-                    self.state = event.state
-                case Loaded():
-                    self.model = event.bundle
-                case Stepped():
-                    self._step(event)
-                case _:
-                    pass  # Commanded and Repaired are told, and change nothing.
+            fold = self._folds.get(type(event))
+            if fold is not None:
+                fold(event)
 
     def check(self) -> None:
         """Audit the whole state against itself; raises `InvariantError`. Costs a pass over all books."""
@@ -361,12 +353,19 @@ class Books:
         for share in event.shares:
             held = self._books.get((share.strategy, share.pair))
             if held is not None:
-                held.funding += share.amount
+                held.pay(share.amount)
 
-    def _protect(self, protection: Protection, state: str) -> None:
+    def _switch(self, event: Switched) -> None:
+        self.state = event.state
+
+    def _load(self, event: Loaded) -> None:
+        self.model = event.bundle
+
+    def _protect(self, event: Protected) -> None:
         """The newest protection of an instrument is the one that counts. One that fails gives way to the one it
         was to replace; one that is live has replaced it; with one that is gone (cancelled, fired) all are gone,
         and whatever the exchange may still hold of ours is an orphan."""
+        protection, state = event.protection, event.state
         name = protection.instrument
         now = self.protections.get(name)
         if state == "planned":

@@ -18,13 +18,14 @@ class PairBook:
     failing entry took back does not count. Where an intent adds to an open book, the first one's z, stop and
     target stay."""
 
-    __slots__ = ("barred", "fees", "funding", "gross", "intent", "legs", "realized")
+    __slots__ = ("_frozen", "barred", "fees", "funding", "gross", "intent", "legs", "realized")
 
     def __init__(self, intent: Intent, instruments: Mapping[str, Instrument]) -> None:
         self.intent = intent
         self.legs = {leg.instrument: Holding(instruments[leg.instrument].contract) for leg in intent.legs}
         self.realized = self.fees = self.funding = self.gross = ZERO
         self.barred = False
+        self._frozen: Book | None = None
 
     @property
     def flat(self) -> bool:
@@ -32,14 +33,25 @@ class PairBook:
 
     def trade(self, intent: Intent, instrument: Instrument, part: Part, price: Decimal) -> None:
         """Book a part of a fill."""
+        self._frozen = None
         leg = self.legs.setdefault(instrument.id, Holding(instrument.contract))
         self.realized += leg.trade(part.size, price)
         self.fees += part.fee
         if intent.action is Action.OPEN:
             self.gross = sum((abs(held.cost) for held in self.legs.values()), ZERO)
 
+    def pay(self, amount: Decimal) -> None:
+        """Book a share of a funding bill."""
+        self._frozen = None
+        self.funding += amount
+
     def freeze(self, instruments: Mapping[str, Instrument]) -> Book:
         """The book as everybody else sees it."""
+        if self._frozen is None:
+            self._frozen = self._freeze(instruments)
+        return self._frozen
+
+    def _freeze(self, instruments: Mapping[str, Instrument]) -> Book:
         i = self.intent
         legs = tuple(
             BookLeg(instruments[name].asset, name, leg.size, leg.average, leg.contract)
