@@ -1,6 +1,7 @@
 """The terminal: paints first, then connects; follows the engine; survives its going away and coming back."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,8 +12,11 @@ from rich.traceback import Traceback
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.worker import Worker, WorkerCancelled
 
 from cockpit import format
+from cockpit.backtests import Backtests
+from cockpit.screens.backtest import BacktestScreen
 from cockpit.screens.dashboard import Dashboard
 from cockpit.theme import DARK, DEFAULTS, Palette
 from cockpit.widgets.panel import Latest
@@ -53,6 +57,7 @@ class CockpitApp(App[str]):
         starting: Callable[[], str] | None = None,
         keymap: Mapping[str, str] | None = None,
         rate: float = 5.0,
+        backtests: Backtests | None = None,
     ) -> None:
         super().__init__()
         self.socket_path = socket_path
@@ -62,12 +67,16 @@ class CockpitApp(App[str]):
         self.latest = Latest()
         self.client: LinkClient | None = None
         self.dashboard = Dashboard()
+        self.backtests = backtests or Backtests(socket_path.parent)
+        self.backtests.changed = self._show_backtests
+        self.backtest = BacktestScreen(self.backtests)
         self.register_theme(DARK)
         self.theme = DARK.name
         self.set_keymap(keymap or {})
         self._palette: Palette | None = None
         self._since = 0
         self._could_act = False
+        self._work: Worker[None] | None = None
 
     @property
     def palette(self) -> Palette:
@@ -84,6 +93,7 @@ class CockpitApp(App[str]):
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self._retheme)
+        self.install_screen(self.backtest, "backtest")
         self.dashboard.header.read_only = self.read_only
         # After the first paint: the screen must stand before the engine is asked for anything.
         self.call_after_refresh(lambda: self.run_worker(self._follow(), name="link"))
@@ -91,6 +101,7 @@ class CockpitApp(App[str]):
     def _retheme(self, _: object) -> None:
         self._palette = None
         self.dashboard.redraw()
+        self.backtest.redraw()
 
     @property
     def may_act(self) -> bool:
@@ -144,6 +155,9 @@ class CockpitApp(App[str]):
             self.dashboard.header.linked = linked
             changed |= {"status"}
         self.dashboard.update(latest, changed)
+        if "status" in changed:
+            self.backtest.job.linked = linked
+            self.backtest.job.update(latest)
         if not linked:
             self._lost()
         elif "status" in changed:
@@ -196,6 +210,36 @@ class CockpitApp(App[str]):
             self.exit(
                 "The engine stops; positions and protection stay at the exchange. Resume: cockpit demo --resume"
             )
+
+    def start_backtest(self) -> None:
+        """Start what the form says, unless a run is at work; it goes on behind every screen."""
+        if not self.backtests.running:
+            self._work = self.run_worker(self._backtest(), name="backtest")
+
+    async def _backtest(self) -> None:
+        run = await self.backtests.run()
+        job = self.backtests.job
+        if self.screen is not self.backtest:
+            severity: Literal["information", "error"] = "information" if run else "error"
+            self.notify(job.text, title=f"backtest: {job.title}", severity=severity, markup=False)
+
+    def cancel_backtest(self) -> None:
+        """End the run at work, if there is one."""
+        if self._work is not None:
+            self._work.cancel()
+
+    async def on_unmount(self) -> None:
+        """No run outlives the terminal that started it."""
+        if self._work is not None and not self._work.is_finished:
+            self._work.cancel()
+            with contextlib.suppress(WorkerCancelled):
+                await self._work.wait()
+
+    def _show_backtests(self) -> None:
+        job = self.backtests.job
+        self.dashboard.header.job = f"backtest {job.progress:.0%}" if self.backtests.running else ""
+        self.dashboard.header.sync()
+        self.backtest.follow()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "stop":

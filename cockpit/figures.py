@@ -34,11 +34,6 @@ def day(ms: int) -> str:
     return format.clock(ms, "%Y-%m-%d")
 
 
-def month(ms: int) -> str:
-    """A month, UTC."""
-    return format.clock(ms, "%Y-%m")
-
-
 def period(document: Document) -> str:
     """From when to when, and how many bars that is."""
     m = document.metrics
@@ -79,7 +74,7 @@ def figures(document: Document) -> list[Figure]:
             "net return", format.percent(m.total_return), between(s.total_return, format.percent), m.total_return
         ),
         Figure("Sharpe", ratio(m.sharpe), between(s.sharpe, ratio), m.sharpe or 0.0),
-        Figure("deflated Sharpe", share(s.deflated_sharpe), f"probability of an edge, {trials} counted"),
+        Figure("deflated Sharpe", share(s.deflated_sharpe), f"chance of an edge after {trials}"),
         Figure("max drawdown", format.percent(m.max_drawdown.depth), between(s.max_drawdown, format.percent)),
         Figure("profit a trade", money(t.expectancy), between(s.trade_profit, money), t.expectancy or 0.0),
         Figure("trades", f"{t.count:,}", f"hit rate {share(t.hit_rate)}, profit factor {plain(t.profit_factor)}"),
@@ -99,7 +94,7 @@ def more(document: Document) -> list[Figure]:
         Figure("underwater", f"{m.underwater.bars:,}", "bars at most"),
         Figure("in the market", share(m.time_in_market), "of the time"),
         Figure("exposure", share(m.exposure), "of equity, mean"),
-        Figure("turnover", f"{m.turnover:,.0f}", "times equity a year"),
+        Figure("turnover", f"{m.turnover:,.0f}", "× equity a year"),
         Figure("held", f"{held:,.0f} h" if held is not None else format.NONE, "median"),
     ]
 

@@ -1,7 +1,6 @@
 """Trying an idea on history: the work is another process; this one shows how far it is and what it found."""
 
 import asyncio
-import re
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from core.domain.errors import UserError
 
 BACKTEST = "core.backtest"
 """The module that runs one strategy."""
-DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}(:\d{2})?(Z|\+00:00)?)?)?")
 
 
 class Run(NamedTuple):
@@ -40,12 +38,6 @@ class Run(NamedTuple):
     def words(self) -> list[str]:
         """The words of a command line: files by whole paths, for the process may stand elsewhere."""
         load(self.config)  # a mistake in the settings is told before anything starts
-        for name, date in (("--from", self.from_), ("--to", self.to)):
-            if date is not None and not DATE.fullmatch(date):
-                raise UserError(f"{name} {date}: not a date; write it like 2024-08-31 or 2024-08-31T16:00", 2)
-        for change in self.set:
-            if not re.fullmatch(r"\w+=.+", change):
-                raise UserError(f"--set {change}: write it like --set z_entry=1.5", 2)
         named = self._asdict()
         data = Path(self.data).expanduser() if self.data else None
         if data is not None and data.exists():

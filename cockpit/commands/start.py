@@ -6,6 +6,7 @@ from typing import NamedTuple, NoReturn
 
 import typer
 
+from cockpit.backtests import Backtests, Form
 from cockpit.commands.processes import Background, become, flags
 from cockpit.commands.running import found, snapshot
 from core.config import Settings, load
@@ -105,6 +106,18 @@ def _start(settings: Settings, words: list[str]) -> None:
     _open(settings, engine)
 
 
+def _backtests(settings: Settings) -> Backtests:
+    """What the backtest screen needs of the settings: the terminal itself reads none."""
+    parameters = settings.strategy.divergence.model_dump()
+    demo = settings.demo
+    form = Form(
+        dict.fromkeys(("divergence", "zscore"), parameters),
+        own=Path(demo.replay).name if demo.replay else f"the synthetic market, seed {demo.seed}",
+    )
+    options = tuple(flags(config=settings.file.absolute() if settings.file else None))
+    return Backtests(settings.paths.home, settings.paths.lake, form, options)
+
+
 def _open(settings: Settings, engine: Background | None = None, *, read_only: bool = False) -> None:
     from cockpit.app import CockpitApp  # the screen's own imports wait until the engine's have begun
 
@@ -113,6 +126,7 @@ def _open(settings: Settings, engine: Background | None = None, *, read_only: bo
         read_only=read_only,
         starting=engine.progress if engine else None,
         rate=settings.engine.snapshot_hz,
+        backtests=_backtests(settings),
     )
     line = app.run()
     if line:

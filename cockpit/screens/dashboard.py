@@ -10,7 +10,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from cockpit import format
-from cockpit.screens.modals import Help, Question
+from cockpit.screens.modals import Help, Question, keys
 from cockpit.screens.ticket import OpenTicket
 from cockpit.widgets import PANELS
 from cockpit.widgets.board import Board
@@ -51,6 +51,7 @@ class Dashboard(Screen[None]):
         Binding(
             "S", "reverse", "Reverse", id="view.reverse", show=False, tooltip="Turn the order of the pairs round"
         ),
+        Binding("b", "backtest", "Backtest", id="view.backtest", tooltip="To the backtests"),
         Binding("m", "maximise", "Max", id="view.maximise", tooltip="This panel alone, or all of them again"),
         Binding("question_mark,f1", "help", "Help", id="app.help", tooltip="All keys", key_display="?"),
         Binding("q,d", "detach", "Detach", id="app.detach", tooltip="Leave; the engine goes on"),
@@ -252,24 +253,11 @@ class Dashboard(Screen[None]):
         place = next((i for i, panel in enumerate(shown) if panel is self.focused), -1 if step > 0 else 0)
         shown[(place + step) % len(shown)].focus()
 
+    def action_backtest(self) -> None:
+        self.app.push_screen("backtest")
+
     def action_help(self) -> None:
-        p = self.palette
-        found: dict[str, tuple[list[str], str]] = {}
-        for active in self.active_bindings.values():
-            binding = active.binding
-            names, _ = found.setdefault(binding.id or "", ([], binding.tooltip))
-            name = self.app.get_key_display(binding)
-            if name not in names:
-                names.append(name)
-        lines: list[Line] = []
-        for prefix, title in GROUPS.items():
-            lines += [[], [(f" {title}", p.strong)]] if lines else [[(f" {title}", p.strong)]]
-            lines += [
-                [(f"   {'  '.join(names):<14} ", p.accent), (words, p.text)]
-                for id_, (names, words) in found.items()
-                if id_.partition(".")[0] == prefix
-            ]
-        self.app.push_screen(Help(lines))
+        self.app.push_screen(Help(keys(self, GROUPS)))
 
     def action_detach(self) -> None:
         self.cockpit.detach()

@@ -1,15 +1,19 @@
 """What asks before it acts: each modal starts on Cancel, `y` says yes, `n` and escape say no."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, Static
 
 from cockpit.widgets.panel import Line
+
+if TYPE_CHECKING:
+    from cockpit.app import CockpitApp
 
 
 def text(lines: list[Line]) -> Text:
@@ -64,11 +68,33 @@ class Question(ModalScreen[bool]):
         self.focus_next("Button")
 
 
+def keys(screen: Screen[Any], groups: Mapping[str, str]) -> list[Line]:
+    """The keys that work on a screen now, by the first word of their bindings' ids; `groups` are the titles."""
+    p = cast("CockpitApp", screen.app).palette
+    found: dict[str, tuple[list[str], str]] = {}
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        names, _ = found.setdefault(binding.id or "", ([], binding.tooltip))
+        name = screen.app.get_key_display(binding)
+        if name not in names:
+            names.append(name)
+    lines: list[Line] = []
+    for prefix, title in groups.items():
+        rows: list[Line] = [
+            [(f"   {'  '.join(names):<14} ", p.accent), (words, p.text)]
+            for id_, (names, words) in found.items()
+            if id_.partition(".")[0] == prefix
+        ]
+        if rows:
+            lines += [*([[]] if lines else []), [(f" {title}", p.strong)], *rows]
+    return lines
+
+
 class Help(ModalScreen[None]):
     """All keys that work now, from the bindings themselves."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,question_mark,f1,q", "dismiss", "Back", id="help.back", tooltip="Back to the dashboard"),
+        Binding("escape,question_mark,f1,q", "dismiss", "Back", id="help.back", tooltip="Back"),
     ]
 
     def __init__(self, lines: list[Line]) -> None:

@@ -21,10 +21,13 @@ class Header(Panel, can_focus=False):
         super().__init__(id)
         self.read_only = False
         self.linked = True
+        self.job = ""
+        """A word on what works behind the dashboard."""
 
     def sync(self) -> None:
         status = self.latest.status
-        self.note(f"session {status.session}" if status else "")
+        parts = (self.job, f"session {status.session}" if status else "")
+        self.note("  ".join(part for part in parts if part))
         super().sync()
 
     def count(self) -> int:

@@ -94,6 +94,8 @@ class Panel(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, id: str, number: int = 0) -> None:
         super().__init__(id=id)
         self.number = number
+        self.untitled = False
+        """Whether its name already stands elsewhere."""
         self.latest = Latest()
         self._drawn: dict[int, Line] = {}
         self._note = ""
@@ -133,9 +135,9 @@ class Panel(ScrollView, can_focus=True, inherit_bindings=False):
     def note(self, text: str) -> None:
         """Say something in the frame: at its foot, or beside the title where there is only a rule on top."""
         self._note = text
-        title = f"{self.number} {self.title}" if self.number else self.title
+        title = "" if self.untitled else f"{self.number} {self.title}" if self.number else self.title
         foot = self.styles.border_bottom[0] not in ("", "none")
-        frame = (title, escape(text)) if foot else (f"{title}  {escape(text)}".rstrip(), "")
+        frame = (title, escape(text)) if foot else (f"{title}  {escape(text)}".strip(), "")
         if frame != self._frame:  # setting them, even to the same, draws the whole panel again
             self._frame = self.border_title, self.border_subtitle = frame
 

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from scene import Scene, serving
+from shelf import backtests
 
 from cockpit.app import CockpitApp
 
@@ -14,6 +15,8 @@ SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
     "small": ((80, 24), ()),
     "open": ((120, 36), ("o",)),
     "help": ((120, 40), ("question_mark",)),
+    "backtest": ((160, 50), ("b", "2", "j", "space", "k")),
+    "backtest-small": ((80, 24), ("b", "3")),
 }
 """Name of each picture, the terminal's size, and the keys pressed before it is taken."""
 
@@ -22,7 +25,7 @@ async def draw(name: str, size: tuple[int, int], keys: tuple[str, ...]) -> None:
     """Take one picture of the seeded scene."""
     with tempfile.TemporaryDirectory() as folder:
         async with serving(Path(folder) / "engine.sock", Scene()) as engine:
-            app = CockpitApp(engine.server.path)
+            app = CockpitApp(engine.server.path, backtests=backtests(Path(folder)))
             async with app.run_test(size=size) as pilot:
                 while not (app.latest.log and app.latest.clusters):
                     await pilot.pause(0.02)

@@ -1,7 +1,8 @@
 """A stand-in for `python -m core.backtest`: tells progress, keeps a run and prints its document.
 
 What it does hangs on the strategy's name: `refused` fails with a reason, `endless` works until it is ended,
-`mute` says nothing. In the folder `runs` of COCKPIT_HOME it keeps what the real one keeps.
+`patient` waits for SIGUSR1, `mute` says nothing. In the folder `runs` of COCKPIT_HOME it keeps what the real
+one keeps.
 """
 
 import json
@@ -105,11 +106,11 @@ def compared(seed: int) -> tuple[Compared, ...]:
     return tuple(Compared(name, figures(seed, line), line) for name, line in lines.items())
 
 
-def keep(home: Path, name: str, told: Document) -> Document:
-    """Write a run where the screen looks for it."""
+def keep(home: Path, name: str, told: Document, report: str = "") -> Document:
+    """Write a run where the screen looks for it; `report` is the path it tells (default: where it lies)."""
     folder = home / "runs" / name
     folder.mkdir(parents=True)
-    told = msgspec.structs.replace(told, run=name, report=str(folder / "report.html"))
+    told = msgspec.structs.replace(told, run=name, report=report or str(folder / "report.html"))
     (folder / "report.html").write_text("<!doctype html>")
     (folder / "result.json").write_bytes(msgspec.json.encode(told))
     return told
@@ -130,6 +131,10 @@ def main() -> int:
     if strategy == "endless":
         tell(0.42, "bar 4,200 of 10,000")
         signal.pause()
+    if strategy == "patient":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        tell(0.5, "waiting")
+        signal.sigwait({signal.SIGUSR1})
     if strategy == "mute":
         return 0
     tell(0.9, "bootstrap")

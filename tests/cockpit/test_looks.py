@@ -1,4 +1,4 @@
-"""Three canonical pictures of the screen.
+"""A few canonical pictures of the screens.
 
 After a wanted change look at the report, then: `pytest tests/cockpit/test_looks.py --snapshot-update`.
 """
@@ -12,15 +12,26 @@ from typing import Any
 
 import pytest
 from scene import Scene, serving
+from shelf import backtests
 from textual.pilot import Pilot
 
 from cockpit.app import CockpitApp
 
+SHOTS = [
+    ("dashboard", (80, 24), ()),
+    ("dashboard", (120, 36), ()),
+    ("dashboard", (160, 50), ()),
+    ("backtest", (80, 24), ("b", "3")),
+    ("backtest", (160, 50), ("b", "2", "j", "space", "k")),
+]
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 50)], ids="{0[0]}x{0[1]}".format)
-def test_the_dashboard_looks_as_it_did(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
+
+@pytest.mark.parametrize(("screen", "size", "keys"), SHOTS, ids=[f"{s}-{w}x{h}" for s, (w, h), _ in SHOTS])
+def test_the_screen_looks_as_it_did(
+    snap_compare: Callable[..., bool], screen: str, size: tuple[int, int], keys: tuple[str, ...]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        app = CockpitApp(Path(folder) / "engine.sock", starting=lambda: "")
+        app = CockpitApp(Path(folder) / "engine.sock", starting=lambda: "", backtests=backtests(Path(folder)))
 
         engine = AsyncExitStack()
 
@@ -30,6 +41,10 @@ def test_the_dashboard_looks_as_it_did(snap_compare: Callable[..., bool], size: 
             async with asyncio.timeout(20):
                 while not (app.latest.log and app.latest.clusters):
                     await pilot.pause(0.01)
+                for key in keys:
+                    await pilot.press(key)
+                    while screen == "backtest" and not app.backtests.runs:
+                        await pilot.pause(0.01)
             await pilot.pause(0.05)
 
         assert snap_compare(app, terminal_size=size, run_before=settle)
