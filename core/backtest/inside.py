@@ -39,7 +39,7 @@ def _replay(market: Market) -> Iterator[Point]:
 def _adverse(market: Market, matching: Matching) -> list[Point]:
     """Three points: the stops that the bar reaches, the worse extreme, the better one. The close comes later."""
     panel, bar, turnover = market.panel, market.bar, market.turnover
-    held = {position.instrument: position.size for position in matching.positions()}
+    held = matching.held()
     stops = {trigger.instrument: trigger.trigger for trigger in matching.triggers()}
     points: tuple[list[Quote], ...] = ([], [], [])
     for i, spec in enumerate(market.instruments):
@@ -60,22 +60,22 @@ def _adverse(market: Market, matching: Matching) -> list[Point]:
 def quiet(market: Market, matching: Matching) -> bool:
     """Whether nothing of ours can happen within the present bar: no stop within its range, and even at the worst
     prices of all positions at once twice the maintenance margin. Then its inside need not be walked."""
-    positions = matching.positions()
-    if not positions:
-        return True
-    low, high = market.panel.low[market.bar], market.panel.high[market.bar]
+    panel, bar, index = market.panel, market.bar, market.index
     for trigger in matching.triggers():
-        i, stop = market.index[trigger.instrument], trigger.trigger
+        i, stop = index[trigger.instrument], trigger.trigger
         spec = market.instruments[i]
-        if _price(spec, low[i]) <= stop if trigger.size < 0 else _price(spec, high[i]) >= stop:
+        if trigger.size < 0:
+            if _price(spec, panel.low[bar, i]) <= stop:
+                return False
+        elif _price(spec, panel.high[bar, i]) >= stop:
             return False
-    equity, value = float(matching.balance().cash), 0.0
-    for held in positions:
-        i = market.index[held.instrument]
-        units, worst = float(held.size * market.instruments[i].contract), low[i] if held.size > 0 else high[i]
-        equity += units * (worst - float(held.average))
+    equity, value = float(matching.cash), 0.0
+    for name, size in matching.held().items():
+        i = index[name]
+        units, worst = float(size * market.instruments[i].contract), (panel.low if size > 0 else panel.high)[bar, i]
+        equity += units * (worst - float(matching.average(name)))
         value += abs(units * worst)
-    return equity > 2 * float(matching.rules.maintenance_rate) * value
+    return bool(equity > 2 * float(matching.rules.maintenance_rate) * value)
 
 
 def _price(spec: Instrument, price: float) -> Decimal:

@@ -56,29 +56,41 @@ class BacktestVenue:
         self._rejects = rejects
         self._chance = Random(seed)
         self._now = market.now
-        self._step(self._now, (), market.quotes())
+        self._quoted: set[str] = set()
 
     # -- the market ---------------------------------------------------------------------------------
 
     def close_bar(self) -> list[Fill]:
         """Walk the rest of the present bar, enter the next; the fills that the exchange itself has made.
 
-        In the exchange's order: what happens within, the last price, funding of the next bar's open, its open."""
+        In the exchange's order: what happens within, the last price, funding of the next bar's open, its open.
+        Only what is held is quoted; any other instrument when somebody asks for it."""
         market, events = self.market, []
-        if not quiet(market, self.matching):
-            for now, quotes in inside(self._within, market, self.matching):
-                if now > self._now:
-                    events += self._step(now, (), quotes)
-        if self.matching.positions():
-            events += self._step(market.closing, (), market.closes())
-        market.seek(market.bar, market.ticks)
-        market.step()
+        held = self.matching.held()
+        places = [market.index[name] for name in held]
+        if held:
+            if not quiet(market, self.matching):
+                for now, quotes in inside(self._within, market, self.matching):
+                    if now > self._now:
+                        events += self._step(now, (), quotes)
+            closes = market.panel.close[market.bar]
+            events += self._step(market.closing, (), [market.quote(i, float(closes[i])) for i in places])
+        market.next_bar()
         self._now = market.now
-        ids = [spec.id for spec in market.instruments]
-        due = [SettleFunding(ids[i], Decimal(repr(rate))) for i, rate in market.funding_due()]
-        events += self._step(self._now, [d for d in due if self.matching.mark(d.instrument)], ())
-        events += self._step(self._now, (), market.quotes())
+        if held:
+            ids = [spec.id for spec in market.instruments]
+            due = [SettleFunding(ids[i], Decimal(repr(rate))) for i, rate in market.funding_due() if ids[i] in held]
+            if due:
+                events += self._step(self._now, due, ())
+            events += self._step(self._now, (), [market.opening(i) for i in places])
+        self._quoted = set(held)
         return [event for event in events if isinstance(event, Fill)]
+
+    def _quote(self, instrument: str) -> None:
+        """Make sure that the present bar's open is the mark of `instrument`."""
+        if instrument not in self._quoted:
+            self._quoted.add(instrument)
+            self._step(self._now, (), [self.market.opening(self.market.index[instrument])])
 
     def _step(self, now: int, commands: Sequence[Command], quotes: Sequence[Quote]) -> list[Event]:
         """A step of the matching core; what its fills cost against the mark is counted."""
@@ -94,6 +106,7 @@ class BacktestVenue:
 
     def _arrive(self, instrument: str) -> None:
         """Let an order travel: the mark of its instrument moves on along the bar."""
+        self._quote(instrument)
         delay = self._latency()
         if not delay:
             return
@@ -103,8 +116,7 @@ class BacktestVenue:
             return  # Past the last bar the market stands still.
         i, part = market.index[instrument], (self._now - int(panel.ts[market.bar])) / panel.bar_ms
         opened, closed = panel.open[market.bar, i], panel.close[market.bar, i]
-        price = market.instruments[i].round_price(Decimal(repr(float(opened + (closed - opened) * part))))
-        self._step(self._now, (), [Quote(instrument, price, market.turnover[i])])
+        self._step(self._now, (), [market.quote(i, float(opened + (closed - opened) * part))])
 
     # -- the port -----------------------------------------------------------------------------------
 
@@ -130,6 +142,7 @@ class BacktestVenue:
         raise AssertionError("a backtest has its funding from the panel")
 
     async def mark(self, instrument: str) -> Decimal:
+        self._quote(instrument)
         mark = self.matching.mark(instrument)
         assert mark is not None, f"{instrument} has no price yet"
         return mark
@@ -177,6 +190,7 @@ class BacktestVenue:
 
     async def protect(self, protection: Protection) -> Protection:
         p = protection
+        self._quote(p.instrument)
         self._obey(PlaceTrigger(p.client_id, p.instrument, p.size, p.trigger))
         placed = self.matching.trigger(client_id=p.client_id)
         assert placed is not None

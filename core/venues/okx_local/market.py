@@ -77,6 +77,11 @@ class Market:
         self._walked = None
         return True
 
+    def next_bar(self) -> None:
+        """Go to the next bar's open, past whatever is left of the present one."""
+        self.tick = self.ticks
+        self.step()
+
     def prices(self) -> list[tuple[int, Decimal]]:
         """(asset index, price) of every asset that trades now, rounded to its tick."""
         now = self._path[self.tick] if self.tick else self._opens()
@@ -94,14 +99,16 @@ class Market:
         """Market time of the present bar's last tick."""
         return int(self.panel.ts[self.bar]) + self.panel.bar_ms - 1 if self.bar < len(self.panel) else self.now
 
-    def closes(self) -> list[Quote]:
-        """What `quotes` are at the present bar's last tick."""
-        row = np.rint(self.panel.close[self.bar] / self._tick_size).tolist()
-        turnover = self.turnover
-        specs = self.instruments
-        return [
-            Quote(specs[i].id, int(n) * specs[i].tick, turnover[i]) for i, n in enumerate(row) if n == n and n > 0
-        ]
+    def opening(self, asset: int) -> Quote:
+        """What `quotes` say of an asset at the open of the present bar."""
+        return self.quote(asset, float(self._opens()[asset]))
+
+    def quote(self, asset: int, price: float) -> Quote:
+        """A price of an asset, rounded to its tick, with the value traded in the last closed bar."""
+        spec, panel, last = self.instruments[asset], self.panel, self.bar - 1
+        turnover = float(panel.volume[last, asset] * panel.close[last, asset])
+        ticks = round(price / float(self._tick_size[asset]))
+        return Quote(spec.id, ticks * spec.tick, turnover if turnover == turnover else 0.0)
 
     @property
     def turnover(self) -> list[float]:
