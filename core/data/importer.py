@@ -60,7 +60,7 @@ def read_candles(
         there = ", ".join(rows.found[:20])
         raise UserError(f"{path}: no candles of {', '.join(missing)}; it has {there}: change universe.assets")
     if drop:
-        rows = _sound(rows)
+        rows = sound(rows)
     for wrong, what in impossible(rows):
         rows.refuse(wrong, what)
     bar_ms = _bar_ms(rows, bar)
@@ -98,7 +98,7 @@ def impossible(rows: Rows) -> Iterator[tuple[Flags, str]]:
     yield low > np.minimum(o, c), "low is above open or close"
 
 
-def _sound(rows: Rows) -> Rows:
+def sound(rows: Rows) -> Rows:
     """Without the rows that no candle can be, and without those of one asset and time that contradict each other:
     which of them is true, nobody knows. Equal ones are kept once."""
     wrong = np.logical_or.reduce([flags for flags, _ in impossible(rows)])
