@@ -79,7 +79,7 @@ def trade(
     bars, pairs = signals.shape
     legs, z, probability, usable = tape.legs, known.z, known.probability, known.usable
     positions = np.zeros(rule.places, HELD)
-    row_of, share = positions["row"], positions["share"]
+    row_of, share, barred = positions["row"], positions["share"], past["barred"]
     wish, left = np.zeros(pairs), np.zeros(rule.places, np.uint8)
     released, why, side = np.zeros(pairs, np.bool_), np.zeros(pairs, np.uint8), np.zeros(pairs, np.int8)
     score, chosen, taken = np.zeros(pairs), np.zeros(rule.places, np.int64), np.zeros(len(tape.specs), np.int64)
@@ -103,7 +103,11 @@ def trade(
         )
         answer = Answer(left[:count], released, why, side, score, chosen)
         judge(rule, now, positions[:count], past, taken, rule.places - count, answer)
-        count = _leave(positions, count, now.ts, answer, past, books.held)
+        for k in range(pairs):
+            if released[k]:
+                barred[k] = False
+        if left[:count].any():
+            count = _leave(positions, count, now.ts, left, past, books.held)
         if chosen[0] >= 0:
             count, no = _enter(rule, gate, tape, known, books, positions, count, t, answer, past, wish)
             refused += no
@@ -115,23 +119,19 @@ def trade(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _leave(
-    positions: NDArray[np.void], count: int, ts: int, answer: Answer, past: NDArray[np.void], held: Floats
+    positions: NDArray[np.void], count: int, ts: int, left: NDArray[np.uint8], past: NDArray[np.void], held: Floats
 ) -> int:
     """Take what leaves from the positions, and remember it; how many are left."""
     row_of, entry_z = positions["row"], positions["z"]
-    barred = past["barred"]
-    for k in range(len(answer.released)):
-        if answer.released[k]:
-            barred[k] = False
-    kept = 0
+    barred, kept = past["barred"], 0
     for m in range(count):
         row = row_of[m]
-        if answer.left[m] == Leave.STAY:
+        if left[m] == Leave.STAY:
             positions[kept] = positions[m]
             kept += 1
             continue
-        held[row, NOTE] = answer.left[m]
-        barred[row] = answer.left[m] == Leave.STOP
+        held[row, NOTE] = left[m]
+        barred[row] = left[m] == Leave.STOP
         past["held"][row], past["z"][row], past["closed"][row] = False, entry_z[m], ts
     return kept
 

@@ -6,8 +6,11 @@ happens within a bar it does not see.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.backtest.events import Assumptions
 from core.backtest.kernel import (
@@ -76,37 +79,26 @@ def run_vectorised(
     `known`: what `learn` gave for these bars and windows, if it is at hand. Raises UserError for a strategy whose
     rule is not compiled, and for assumptions that only the event-driven backtest can make.
     """
-    panel = market.panel.slice(0, market.end)
-    pairs = trader.features.pairs
-    known = known or learn(panel, trader.features, trader.model)
-    tape = tape_of(panel, market.instruments, pairs)
+    rule = compiled_of(trader)
+    panel, pairs = market.panel.slice(0, market.end), rule.features.pairs
+    known = known or learn(panel, rule.features, trader.model)
     books = Books.fresh(len(pairs), len(panel.assets), cash)
-    places = trader.params.max_concurrent_positions
-    record = Record.of(market.first, len(panel), cash, len(pairs), trades=places * (len(panel) - market.first))
-    signals = np.zeros((len(panel), len(pairs)), np.int8)
-    rule = compiled(checked(trader).params, panel.bar_ms)
+    most = rule.params.max_concurrent_positions * (len(panel) - market.first)
+    record = Record.of(market.first, len(panel), cash, len(pairs), trades=most)
     trade(
-        rule,
+        compiled(rule.params, panel.bar_ms),
         gate_of(trader.limits),
-        tape,
+        tape_of(panel, market.instruments, pairs),
         known,
         costs_of(assumptions),
-        blank(len(pairs)),
-        signals,
+        rule.past(),
+        np.zeros((len(panel), len(pairs)), np.int8),
         books,
         record,
     )
-    return result(
-        trader.strategy.name,
-        tuple(pair.name for pair in pairs),
-        params_of(trader.params),
-        panel,
-        books,
-        record,
-        assumptions,
-        source,
-        seed,
-    )
+    names = tuple(pair.name for pair in pairs)
+    params = params_of(rule.params)
+    return result(trader.strategy.name, names, params, panel, books, record, assumptions, source, seed)
 
 
 def run_signals(
@@ -215,13 +207,31 @@ def gate_of(limits: Limits) -> Gate:
     )
 
 
-def checked(trader: Trader) -> Trader:
-    """`trader`, if its rule is the compiled one; else a UserError with the way out."""
-    decide = trader.strategy.decide
-    if getattr(decide, "func", decide) is not divergence.decide:
+class Compiled(NamedTuple):
+    """A strategy that is the compiled rule: its parameters, its features, the pairs that it may enter (all, if
+    none is named)."""
+
+    params: DivergenceParams
+    features: PairFeatures
+    only: tuple[str, ...]
+
+    def past(self) -> NDArray[np.void]:
+        """What is remembered of each pair before the first bar."""
+        past = blank(len(self.features.pairs))
+        if self.only:
+            past["other"] = [pair.name not in self.only for pair in self.features.pairs]
+        return past
+
+
+def compiled_of(trader: Trader) -> Compiled:
+    """The compiled rule behind `trader`; a UserError with the way out, if it decides otherwise."""
+    decide, params, features = trader.strategy.decide, trader.params, trader.features
+    told = decide.keywords if isinstance(decide, partial) else {}
+    if getattr(decide, "func", decide) is not divergence.decide or not told.keys() <= {"name", "only"}:
         name = trader.strategy.name
         raise UserError(f"strategy {name} decides in Python, bar by bar: use the event-driven backtest for it")
-    return trader
+    assert isinstance(params, DivergenceParams) and isinstance(features, PairFeatures), trader.strategy
+    return Compiled(params, features, told.get("only", ()))
 
 
 def params_of(params: DivergenceParams) -> dict[str, float | int | str]:
