@@ -108,7 +108,7 @@ async def train(settings: Settings, market: Market, progress: Progress) -> Path:
             check_features(load(found), PairFeatures.names, make_features(settings).hash)
             return found
     arguments = ["train", "divergence", "--panel", market.panel, "--train-bars", str(market.start)]
-    arguments += ["--seed", str(settings.demo.seed), "--out", str(folder), "--json"]
+    arguments += ["--seed", str(settings.demo.seed), "--out", str(folder), "--json", "--served-only"]
     if settings.file is not None:
         arguments += ["--config", str(settings.file)]
     said = await run_job("core.models", arguments, progress)

@@ -6,7 +6,11 @@ Progress is told on stderr as JSON lines; the result is one JSON line on stdout 
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, get_args
+
+import msgspec
 
 from core.clock import iso
 from core.config import Settings, load
@@ -14,19 +18,26 @@ from core.data.panel import Panel
 from core.domain.errors import UserError
 from core.features.pairs import FeatureParams, PairFeatures
 from core.models import bundle
-from core.models.labels import LabelRule
-from core.models.train import Recipe, train
+from core.models.labels import Kind, LabelRule
+from core.models.train import Figures, Recipe, judge, train
+
+
+class Trained(NamedTuple):
+    """What a run has made: the bundle that is served, and the figures of each label that was judged."""
+
+    stored: bundle.Bundle
+    labels: dict[str, Figures]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 refused with one line on stderr, 2 wrong usage."""
     given = _parser().parse_args(arguments)
     try:
-        stored = _train(given)
+        trained = _train(given)
     except UserError as error:
         print(error, file=sys.stderr)
         return error.code
-    print(json.dumps(_document(stored)) if given.json else _table(stored))
+    print(json.dumps(_document(trained)) if given.json else _table(trained))
     return 0
 
 
@@ -34,7 +45,7 @@ def recipe_of(settings: Settings, given: argparse.Namespace) -> Recipe:
     """How to train under these settings: the labels trade as the strategy does."""
     params = settings.strategy.divergence
     rule = LabelRule(
-        kind=given.label,
+        kind=given.label or params.label,
         z_entry=params.z_entry,
         z_exit=params.z_exit,
         min_hold=params.min_hold_bars,
@@ -63,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--funding", type=Path, help="funding rates, beside --data")
     command.add_argument("--train-bars", type=int, help="train on the first N bars alone (default: on all)")
     command.add_argument("--seed", type=int, help="of the forest's random draws")
-    command.add_argument("--label", choices=["profit", "published"], default="profit")
+    command.add_argument("--label", choices=get_args(Kind), help="the one served (default: as configured)")
+    command.add_argument("--served-only", action="store_true", help="do not judge the other label beside it")
     command.add_argument("--trees", type=int, default=300)
     command.add_argument("--out", type=Path, help="folder of the bundle (default: the models of this home)")
     command.add_argument("--json", action="store_true", help="the result as one JSON line")
@@ -71,21 +83,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(given: argparse.Namespace) -> bundle.Bundle:
+def _train(given: argparse.Namespace) -> Trained:
+    """Train the label that is served; judge the other one on the same bars beside it."""
     settings = load(given.config, options={"demo.seed": given.seed})
     source: Path = given.panel or given.data
     panel = _panel(given, settings)
     for note in panel.notes:
         _tell(0.0, note)
-    features = PairFeatures(panel.assets, _windows(settings), panel.bar_ms)
-    trained = train(panel, features, recipe_of(settings, given), source.name, _tell)
+    recipe = recipe_of(settings, given)
+    share = 1.0 if given.served_only else 0.7
+    trained = train(panel, _features(panel, settings), recipe, source.name, _part(0.0, share))
+    labels: dict[str, Figures] = {recipe.label.kind: trained.meta.metrics}
+    for kind in get_args(Kind):
+        if kind not in labels and not given.served_only:
+            rule = msgspec.structs.replace(recipe.label, kind=kind)
+            other = msgspec.structs.replace(recipe, label=rule)
+            labels[kind] = judge(panel, _features(panel, settings), other, _part(share, 1.0))
     stored = bundle.save(given.out or settings.paths.models, *trained)
     _tell(1.0, f"stored {stored.path.name}")
-    return stored
+    return Trained(stored, labels)
 
 
-def _document(stored: bundle.Bundle) -> dict[str, object]:
-    meta = stored.meta
+def _document(trained: Trained) -> dict[str, object]:
+    stored, meta = trained.stored, trained.stored.meta
     return {
         "bundle": str(stored.path),
         "hash": stored.hash,
@@ -95,6 +115,7 @@ def _document(stored: bundle.Bundle) -> dict[str, object]:
         "trained_until_ms": meta.trained_until_ms,
         "labels_until_ms": meta.labels_until_ms,
         **meta.metrics,
+        "labels": trained.labels,
     }
 
 
@@ -121,39 +142,58 @@ def _panel(given: argparse.Namespace, settings: Settings) -> Panel:
     return panel.slice(0, bars)
 
 
-def _windows(settings: Settings) -> FeatureParams:
+def _features(panel: Panel, settings: Settings) -> PairFeatures:
     params = settings.strategy.divergence
-    return FeatureParams(params.z_window, params.atr_period, params.correlation_window, params.min_bars)
+    windows = FeatureParams(params.z_window, params.atr_period, params.correlation_window, params.min_bars)
+    return PairFeatures(panel.assets, windows, panel.bar_ms)
+
+
+def _part(low: float, high: float) -> Callable[[float, str], None]:
+    """Progress of a part of the job, as progress of the whole."""
+    return lambda done, text: _tell(low + (high - low) * done, text)
 
 
 def _tell(done: float, text: str) -> None:
     print(json.dumps({"progress": round(done, 3), "text": text}), file=sys.stderr, flush=True)
 
 
-def _table(stored: bundle.Bundle) -> str:
-    """What a person wants to know, with the base rate beside every score."""
-    meta, found = stored.meta, {name: value or 0 for name, value in stored.meta.metrics.items()}
-    period, test = (
-        f"{iso(a)} .. {iso(b)}"
-        for a, b in (
-            (meta.trained_from_ms, meta.trained_until_ms),
-            (int(found["test_from_ms"]), int(found["test_until_ms"])),
-        )
-    )
-    precision = f"{found['precision']:.1%}" if found["predicted"] else "undefined: none predicted"
-    return "\n".join(
-        (
-            f"trained on  {period}  ({found['rows']:,} labelled rows)",
-            f"tested on   {test}, out of sample",
-            f"rows        {found['test_rows']:,} with |z| > {meta.label['z_entry']}",
-            f"base rate   {found['base_rate']:.1%} of them positive ({meta.label['kind']} label)",
-            f"predicted   {found['predicted']:,} with a probability above {found['threshold']}",
-            f"precision   {precision}",
-            f"recall      {found['recall']:.1%}",
-            f"AUC         {found['auc']:.3f}",
-            f"bundle      {stored.path}",
-        )
-    )
+def _table(trained: Trained) -> str:
+    """What a person wants to know: the labels side by side, with the base rate beside every score."""
+    meta, served = trained.stored.meta, trained.labels[str(trained.stored.meta.label["kind"])]
+    first, last = (iso(int(served[name] or 0)) for name in ("test_from_ms", "test_until_ms"))
+    lines = [
+        f"trained on  {iso(meta.trained_from_ms)} .. {iso(meta.trained_until_ms)}",
+        f"tested on   {first} .. {last}, out of sample",
+        f"rows        {served['test_rows']:,} with |z| > {meta.label['z_entry']} in the test",
+        "",
+        f"{'label':<26}" + "".join(f"{kind:>12}" for kind in trained.labels),
+    ]
+    for name, cell in _CELLS.items():
+        row = "".join(f"{_cell(figures, cell):>12}" for figures in trained.labels.values())
+        lines.append(f"{name.format(threshold=served['threshold']):<26}{row}")
+    return "\n".join([*lines, "", f"served      {meta.label['kind']}, {trained.stored.path}"])
+
+
+_CELLS = {
+    "labelled rows": "{rows:,}",
+    "base rate": "{base_rate:.1%}",
+    "predicted above {threshold:g}": "{predicted:,}",
+    "precision": "{precision:.1%}",
+    "recall": "{recall:.1%}",
+    "AUC": "{auc:.3f}",
+    "Brier score": "{brier:.4f}",
+    "Brier of the base rate": "{flat:.4f}",
+}
+"""Rows of the table. Of a forest that knows nothing, the AUC is 0.5 and the Brier score that of its base rate."""
+
+
+def _cell(figures: Figures, form: str) -> str:
+    """One figure as text; a dash where it is not defined (the precision of no prediction)."""
+    rate = figures["base_rate"] or 0.0
+    try:
+        return form.format(**figures, flat=rate * (1.0 - rate))
+    except TypeError:
+        return "-"
 
 
 if __name__ == "__main__":

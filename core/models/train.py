@@ -45,6 +45,7 @@ GOLDEN = 16
 
 Mask = NDArray[np.bool_]
 Progress = Callable[[float, str], None]
+Figures = dict[str, float | None]
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,13 +95,7 @@ def train(panel: Panel, features: PairFeatures, recipe: Recipe, source: str, pro
         )
     progress(0.0, "computing features and labels")
     rows = labelled(panel, features, rule)
-    split = round(bars * TRAIN_SHARE)
-    inside = known(rows.t, split, bars, rule)
-    test = (rows.t >= split + rule.horizon) & rows.beyond
-    _demand(rows.y[inside], f"labelled rows from {iso(int(panel.ts[0]))}, before the test")
-    _demand(rows.y[test], f"labelled rows from {iso(int(panel.ts[split]))}, in the test")
-    judge = _calibrated(rows, inside, recipe, lambda done, text: progress(0.1 + 0.4 * done, f"judging: {text}"))
-    metrics = _metrics(judge, rows, test, panel.ts, recipe.threshold)
+    metrics = _judged(rows, panel, recipe, lambda done, text: progress(0.1 + 0.4 * done, text))
     every = np.ones(len(rows.t), np.bool_)
     forest = _calibrated(rows, every, recipe, lambda done, text: progress(0.5 + 0.5 * done, text))
     golden = rows.x[np.linspace(0, len(rows.t) - 1, GOLDEN).astype(np.int64)]
@@ -118,10 +113,27 @@ def train(panel: Panel, features: PairFeatures, recipe: Recipe, source: str, pro
         trained_until_ms=int(panel.ts[-1]),
         labels_until_ms=int(panel.ts[rows.end.max()]),
         seed=recipe.seed,
-        metrics={"rows": len(rows.t), **metrics},
+        metrics=metrics,
         libraries={module.__name__: module.__version__ for module in (np, numba, safetensors, sklearn)},
     )
     return Trained(meta, forest, golden)
+
+
+def judge(panel: Panel, features: PairFeatures, recipe: Recipe, progress: Progress) -> Figures:
+    """How good a forest of this recipe is out of sample; none is made to be served. As the metrics of a bundle."""
+    return _judged(labelled(panel, features, recipe.label), panel, recipe, progress)
+
+
+def _judged(rows: Rows, panel: Panel, recipe: Recipe, progress: Progress) -> Figures:
+    """Figures of the last stretch of `panel`, by a forest of the rows that ended a horizon before it."""
+    rule, bars = recipe.label, len(panel)
+    split = round(bars * TRAIN_SHARE)
+    inside = known(rows.t, split, bars, rule)
+    test = (rows.t >= split + rule.horizon) & rows.beyond
+    _demand(rows.y[inside], f"labelled rows from {iso(int(panel.ts[0]))}, before the test")
+    _demand(rows.y[test], f"labelled rows from {iso(int(panel.ts[split]))}, in the test")
+    forest = _calibrated(rows, inside, recipe, lambda done, text: progress(done, f"judging: {text}"))
+    return {"rows": len(rows.t), **_metrics(forest, rows, test, panel.ts, recipe.threshold)}
 
 
 def fewest_bars(reach: int, warmup: int) -> int:
@@ -230,7 +242,7 @@ def _calibrated(rows: Rows, inside: Mask, recipe: Recipe, progress: Progress) ->
     return replace(fit(rows, inside, recipe, recipe.trees), platt=platt(raw[scored], rows.y[scored]))
 
 
-def _metrics(forest: Forest, rows: Rows, test: Mask, ts: Ints, threshold: float) -> dict[str, float | None]:
+def _metrics(forest: Forest, rows: Rows, test: Mask, ts: Ints, threshold: float) -> Figures:
     """Precision and recall at `threshold` beside the base rate, on the rows of the test; None where undefined."""
     probability, y = forest.score(rows.x[test]), rows.y[test]
     predicted = probability > threshold

@@ -39,6 +39,7 @@ class DivergenceParams(Params):
     target_min: float = Field(0.02, gt=0, lt=1)
     target_max: float = Field(0.15, gt=0, lt=1)
     target_default: float = Field(0.05, gt=0, lt=1)
+    label: Literal["profit", "published"] = "profit"
     horizon_bars: int = Field(102, ge=1, le=10_000)
     switch_threshold: float = Field(math.inf, ge=0, allow_inf_nan=True)
     min_hold_bars: int = Field(0, ge=0)

@@ -111,6 +111,30 @@ def test_scores_have_the_frequency_of_the_labels(market, trained):
     assert trained.forest.raw(rows.x[rows.beyond]).mean() > rate + 0.1
 
 
+def test_calibrated_probabilities_are_the_frequencies_seen_out_of_sample(market, monkeypatch):
+    """A label whose true probability hangs on one feature: in each fifth of the scores, as many come true as were
+    promised; the forest before calibration promises far more. Platt's map is monotone, so the order is kept."""
+    real = training.labelled
+
+    def planted(panel, features, rule):
+        rows = real(panel, features, rule)
+        chance = np.clip((rows.x[:, features.names.index("spread_rsi")] - 20) / 60, 0.05, 0.95)
+        return rows._replace(y=(np.random.default_rng(1).random(len(chance)) < chance).astype(np.int8))
+
+    monkeypatch.setattr(training, "labelled", planted)
+    trained = trained_on(market.slice(0, 900), msgspec.structs.replace(SMALL, trees=60))
+    later = planted(market, PairFeatures(market.assets), SMALL.label)
+    ahead = (later.t >= 900 + SMALL.label.reach) & later.beyond
+    promised, raw, y = trained.forest.score(later.x[ahead]), trained.forest.raw(later.x[ahead]), later.y[ahead]
+    assert (np.diff(promised[np.argsort(raw)]) >= 0).all()
+    fifths = np.array_split(np.argsort(promised), 5)
+    off = [abs(promised[rows].mean() - y[rows].mean()) for rows in fifths]
+    assert max(off) < 0.12 and np.mean(off) < 0.06
+    assert np.mean([abs(raw[rows].mean() - y[rows].mean()) for rows in fifths]) > 2 * np.mean(off)
+    brier = np.mean((promised - y) ** 2)
+    assert brier < np.mean((raw - y) ** 2) and brier < y.mean() * (1 - y.mean())
+
+
 def test_the_published_label_covers_rows_that_are_never_traded_but_is_judged_without_them(market):
     recipe = msgspec.structs.replace(SMALL, label=LabelRule(kind="published", horizon=24))
     meta = trained_on(market.slice(0, 900), recipe).meta
@@ -196,8 +220,39 @@ def test_real_candles_train_on_2000_bars_and_are_judged_honestly(shared_data, tm
 def test_without_json_a_table_names_base_rate_precision_and_period(saved, tmp_path, capsys):
     assert main(["train", "divergence", "--panel", str(saved), "--trees", "5", "--out", str(tmp_path / "m")]) == 0
     table = capsys.readouterr().out
-    for word in ("base rate", "precision", "recall", "tested on   2024-", "with |z| > 1.0", ".safetensors"):
+    for word in (
+        "profit   published",
+        "Brier",
+        "base rate",
+        "precision",
+        "recall",
+        "tested on   2024-",
+        "with |z| > 1.0",
+        ".safetensors",
+    ):
         assert word in table
+
+
+def test_both_labels_are_judged_side_by_side_and_the_configured_one_is_served(saved, tmp_path, capsys):
+    (tmp_path / "config.toml").write_text('[strategy.divergence]\nlabel = "published"\n')
+    options = ["--panel", str(saved), "--trees", "5", "--config", str(tmp_path / "config.toml")]
+    assert main(["train", "divergence", *options, "--out", str(tmp_path / "m"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["labels"]) == {"profit", "published"}
+    figures = {"base_rate", "predicted", "precision", "recall", "auc", "brier", "test_rows"}
+    assert all(figures <= judged.keys() for judged in result["labels"].values())
+    profit, published = result["labels"]["profit"], result["labels"]["published"]
+    assert profit["test_rows"] == published["test_rows"], "the same rows, beyond the entry threshold"
+    assert profit["rows"] < published["rows"], "the published label is learned on all rows"
+    assert published["base_rate"] > profit["base_rate"], "to move back at any time is easier than to pay"
+    assert result["label"] == load(Path(result["bundle"])).meta.label["kind"] == "published"
+    assert result["base_rate"] == published["base_rate"]
+
+    alone = ["train", "divergence", *options, "--label", "profit", "--out", str(tmp_path / "p"), "--json"]
+    assert main([*alone, "--served-only"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["labels"]) == ["profit"] and result["label"] == "profit"
+    assert result["labels"]["profit"] == profit, "what is judged beside another is judged as if it were served"
 
 
 @pytest.mark.parametrize(
