@@ -74,10 +74,10 @@ def figures(document: Document) -> list[Figure]:
             "net return", format.percent(m.total_return), between(s.total_return, format.percent), m.total_return
         ),
         Figure("Sharpe", ratio(m.sharpe), between(s.sharpe, ratio), m.sharpe or 0.0),
-        Figure("deflated Sharpe", share(s.deflated_sharpe), f"chance of an edge after {trials}"),
+        Figure("deflated Sharpe", share(s.deflated_sharpe), f"chance of an edge, {trials}"),
         Figure("max drawdown", format.percent(m.max_drawdown.depth), between(s.max_drawdown, format.percent)),
         Figure("profit a trade", money(t.expectancy), between(s.trade_profit, money), t.expectancy or 0.0),
-        Figure("trades", f"{t.count:,}", f"hit rate {share(t.hit_rate)}, profit factor {plain(t.profit_factor)}"),
+        Figure("trades", f"{t.count:,}", f"hit {share(t.hit_rate)}, profit factor {plain(t.profit_factor)}"),
     ]
 
 

@@ -47,11 +47,11 @@ class Dashboard(Screen[None]):
         Binding("c", "close", "Close", id="act.close", tooltip="Close the selected position (asks first)"),
         Binding("F", "flatten", "Flatten", id="act.flatten", tooltip="Close all positions (asks first)"),
         Binding("slash", "filter", "Filter", id="view.filter", tooltip="Show only pairs that contain these words"),
-        Binding("s", "sort", "Sort", id="view.sort", tooltip="Sort the pairs by the next column"),
+        Binding("s", "sort", "Sort", id="view.sort", show=False, tooltip="Sort the pairs by the next column"),
         Binding(
             "S", "reverse", "Reverse", id="view.reverse", show=False, tooltip="Turn the order of the pairs round"
         ),
-        Binding("b", "backtest", "Backtest", id="view.backtest", tooltip="To the backtests"),
+        Binding("b", "backtest", "Test", id="view.backtest", tooltip="To the backtests"),
         Binding("m", "maximise", "Max", id="view.maximise", tooltip="This panel alone, or all of them again"),
         Binding("question_mark,f1", "help", "Help", id="app.help", tooltip="All keys", key_display="?"),
         Binding("q,d", "detach", "Detach", id="app.detach", tooltip="Leave; the engine goes on"),

@@ -53,8 +53,8 @@ def figures(seed: int, line: Curve) -> Metrics:
     shares = [share - sum(shares) / len(PAIRS) + net / len(PAIRS) / 100 for share in shares]
     pairs = []
     for name, part in zip(PAIRS, shares, strict=True):
-        paid = Money(100 * part + 41, -9.0, -30.0, -2.0, 100 * part)
         count = draw.randint(12, 40)
+        paid = Money(100 * part + 1.5 * count, -0.4 * count, -1.0 * count, -0.1 * count, 100 * part)
         pairs.append(PairFigures(name, TradeFigures(count, count // 2, 0.5, money=paid), 0.08, name == "ADA/DOT"))
     total = sum(pair.trades.count for pair in pairs)
     sums = {key: sum(getattr(p.trades.money, key) for p in pairs) for key in Money.__struct_fields__}
@@ -66,7 +66,8 @@ def figures(seed: int, line: Curve) -> Metrics:
     year = len(line.ts) / 365
     return Metrics(
         line.ts[0], line.ts[-1], 24 * len(line.ts), year, 10_000.0, line.equity[-1], net / 10_000,
-        (1 + net / 10_000) ** (1 / year) - 1, 0.114, -0.42, -0.55, -0.31, worst, worst, -0.004, -0.006, -0.011,
+        (1 + net / 10_000) ** (1 / year) - 1, 0.114, round(6 * net / 10_000, 2), round(8 * net / 10_000, 2),
+        round(4 * net / 10_000, 2), worst, worst, -0.004, -0.006, -0.011,
         -0.016, -0.2, 4.1, 0.62, 0.71, 84.0, 4 * total, 4 * total, Money(**sums), trades, tuple(pairs),
     )  # fmt: skip
 
@@ -76,9 +77,11 @@ def document(seed: int = 7, strategy: str = "divergence", data: str = "perp-1h",
     line = curve(seed)
     metrics = figures(seed, line)
     made = metrics.total_return
+    ratio, trade, worst = metrics.sharpe or 0.0, metrics.trades.expectancy or 0.0, metrics.max_drawdown.depth
     stats = Statistics(
-        48, 1000, Estimate(made, made - 0.09, made + 0.11), Estimate(-0.42, -1.9, 1.1),
-        Estimate(-0.12, -0.2, -0.06), Estimate(-1.1, -4.2, 2.4), 27, 0.34, 0.08, 1.9, None,
+        48, 1000, Estimate(made, made - 0.26, made + 0.24), Estimate(ratio, ratio - 1.5, ratio + 1.5),
+        Estimate(worst, 1.6 * worst, 0.6 * worst), Estimate(trade, trade - 11, trade + 12.5), 27, 0.34, 0.08, 1.9,
+        None,
     )  # fmt: skip
     told = Document(
         strategy=strategy,

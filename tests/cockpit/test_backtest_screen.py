@@ -173,7 +173,7 @@ async def test_a_result_tells_figures_with_intervals_costs_pairs_and_assumptions
         await it.until(lambda: it.app.backtests.runs)
         text = it.text(it.app.backtest.result)
         for word in (
-            "-14.89% … +5.11%", "deflated Sharpe", "after 27 trials", "153", "slippage", "-240.00",
+            "-31.89% … +18.11%", "deflated Sharpe", "an edge, 27 trials", "153", "slippage", "-153.00",
             "ADA/DOT (open)", "buy-hold", "Oct", "taker 5.0 bp", "2 bars of DOT", "9f2c9f2c", "report.html",
             "drawdown", "the deposit",
         ):  # fmt: skip

@@ -77,8 +77,8 @@ async def test_a_run_is_told_as_tables_with_its_period_costs_trades_and_interval
     done = await shell("backtest divergence --compare")
     assert done.code == 0
     for word in (
-        "2024-01-01 → 2024-10-26, 7,200 bars of 1h", "UNPROVEN", "net return", "-14.89% … +5.11%", "153",
-        "after 27 trials", "slippage", "funding", "XRP/ADA", "ADA/DOT (open)", "buy-hold", "digest", "made-7",
+        "2024-01-01 → 2024-10-26, 7,200 bars of 1h", "UNPROVEN", "net return", "-31.89% … +18.11%", "153",
+        "an edge, 27 trials", "slippage", "funding", "XRP/ADA", "ADA/DOT (open)", "buy-hold", "digest", "made-7",
         str(shell.home / "runs" / "made-7" / "report.html"),
     ):  # fmt: skip
         assert word in done.out, word
@@ -159,7 +159,7 @@ def test_what_is_not_known_is_never_dressed_up() -> None:
         metrics=msgspec.structs.replace(told.metrics, sharpe=None, pairs=()),
     )  # fmt: skip
     said = text(bare)
-    assert said.count("no interval: too few") == 4 and "after 1 trial" in said and "nan" not in said.lower()
+    assert said.count("no interval: too few") == 4 and "an edge, 1 trial" in said and "nan" not in said.lower()
 
 
 def test_a_screenful_of_pairs_is_its_best_and_its_worst() -> None:
