@@ -1,7 +1,7 @@
 """What a strategy must beat: simple rules on the same bars, with the same costs, through the same accounting.
 
-Each asset is traded for itself, long or flat, an equal share of the whole; a position is kept as it was entered, and
-entered anew with the same share. Parameters are the customary ones, and tuned to nothing:
+Each asset is traded for itself, long or flat, an equal share of the whole; a position is kept as it was entered,
+and entered anew with the same share. Parameters are the customary ones, and tuned to nothing:
 
 - buy-hold: every asset from the first bar to the last.
 - ma-cross: long while the mean of 24 closes is above that of 96 (Brock, Lakonishok and LeBaron 1992, Simple
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from core.backtest.events import Assumptions
 from core.backtest.kernel import Sides
 from core.backtest.result import Result, Source
-from core.backtest.vectorised import compiled_of, run_signals, run_vectorised
+from core.backtest.vectorised import run_signals, run_vectorised
 from core.data.panel import Panel, last_where
 from core.domain.instrument import Pair
 from core.domain.market import Floats
 from core.features.indicators import IndicatorParams, Indicators
-from core.strategies.registry import strategy
+from core.strategies.params import DivergenceParams
+from core.strategies.registry import pair_features, strategy
 from core.trader import Trader
 from core.venues.okx_local.market import Market
 
@@ -37,33 +38,23 @@ def baselines(
     """Every baseline over the bars that `trader` is judged on.
 
     The whole of each is what `trader` may hold at most: both legs of all its positions at twice the base size."""
-    params = compiled_of(trader).params
-    gross = min(
-        4.0 * params.base_size_usdt * params.max_concurrent_positions, float(trader.limits.free_share) * cash
-    )
+    own = trader.params
+    params = own if isinstance(own, DivergenceParams) else DivergenceParams(base_size_usdt=own.base_size_usdt)
+    most = 4.0 * params.base_size_usdt * params.max_concurrent_positions
+    gross = min(most, float(trader.limits.free_share) * cash)
     panel = market.panel.slice(0, market.end)
     alone = [Pair(asset, asset) for asset in panel.assets]
-    share = np.full(len(alone), gross / len(alone))
-    told: dict[str, float | int | str] = {"gross_usdt": gross}
+    share, hedge = np.full(len(alone), gross / len(alone)), np.zeros(len(alone))
+    at = (market, alone, share, cash, assumptions, source)
     runs = [
-        run_signals(
-            name,
-            signals,
-            market,
-            alone,
-            share,
-            cash,
-            assumptions,
-            source,
-            params=told | numbers,
-            hedge=np.zeros(len(alone)),
-        )
-        for name, (signals, numbers) in asset_signals(panel).items()
+        run_signals(name, signals, *at, params={"gross_usdt": gross} | told, hedge=hedge)
+        for name, (signals, told) in asset_signals(panel).items()
     ]
     rule = strategy(REGIME)
     if set(rule.assets) <= set(panel.assets):
         instruments = {instrument.id: instrument for instrument in market.instruments}
-        regime = Trader(rule, trader.params, trader.features, None, instruments, trader.limits)
+        features = pair_features(panel.assets, params, panel.bar_ms)
+        regime = Trader(rule, params, features, None, instruments, trader.limits)
         runs.append(run_vectorised(regime, market, cash, assumptions, source))
     return runs
 
