@@ -226,23 +226,24 @@ def _adf(logs: Floats, seen: int, window: int, a: int, b: int, mean: Floats, slo
     older = logs[at, a] - slope * logs[at, b] - centre
     at = at + 1 if at + 1 < rows else 0
     old = logs[at, a] - slope * logs[at, b] - centre
-    e, d, y, ee, ed, dd, ey, dy, yy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    start, second, first = older, old, old - older
+    e, ee, ed, dd, ey, dy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     count = window - 1 - LAGS
     for _ in range(count):
         at = at + 1 if at + 1 < rows else 0
         new = logs[at, a] - slope * logs[at, b] - centre
         before, now = old - older, new - old
         e += old
-        d += before
-        y += now
         ee += old * old
         ed += old * before
         dd += before * before
         ey += old * now
         dy += before * now
-        yy += now * now
         older, old = old, new
+    # Squares of the changes one later differ by their ends alone; a sum of changes is a difference of levels.
+    yy = dd - first * first + (old - older) * (old - older)
     if constant:
+        d, y = older - start, old - second
         ee, ed, dd = ee - e * e / count, ed - e * d / count, dd - d * d / count
         ey, dy, yy = ey - e * y / count, dy - d * y / count, yy - y * y / count
     determinant = ee * dd - ed * ed
