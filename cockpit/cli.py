@@ -4,12 +4,11 @@ Each command imports its own module when it runs, so that `cockpit --help` loads
 """
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cockpit import cli_research
+from cockpit import cli_data, cli_research
 from cockpit.options import (
     Candles,
     Commands,
@@ -32,11 +31,10 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 refused or failed with a reason, 2 wrong usage,"
     " 3 the engine cannot be reached, 130 interrupted.",
 )
-data = typer.Typer(cls=Commands, no_args_is_help=True, help="The market data on this machine.")
 train = typer.Typer(cls=Commands, no_args_is_help=True, help="Train the models that strategies score with.")
 config = typer.Typer(cls=Commands, no_args_is_help=True, help="The settings, and where each one came from.")
 app.add_typer(train, name="train", rich_help_panel="Data and models")
-app.add_typer(data, name="data", rich_help_panel="Data and models")
+app.add_typer(cli_data.data, name="data", rich_help_panel="Data and models")
 app.add_typer(config, name="config", rich_help_panel="Settings")
 cli_research.register(app)
 
@@ -245,24 +243,6 @@ def train_divergence(
     from cockpit.commands import jobs
 
     jobs.train_divergence(data, funding, train_bars, seed, as_json=json, config=config)
-
-
-@data.command("import")
-def data_import(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, metavar="FILE", help="Parquet or CSV.")],
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Its name here (default: the file's)")] = None,
-    funding: Funding = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Take the place of a data set of that name.")] = False,
-    json: Json = False,
-    config: Config = None,
-) -> None:
-    """Check a file of candles for gaps, duplicates and broken rows, and keep it in the lake.
-
-    Example:  cockpit data import candles.parquet --name perp-1h
-    """
-    from cockpit.commands import jobs
-
-    jobs.data_import(file, name, funding, replace=replace, as_json=json, config=config)
 
 
 @config.command("check")

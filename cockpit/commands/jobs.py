@@ -1,4 +1,4 @@
-"""Training and data: this process becomes the job."""
+"""Training: this process becomes the job."""
 
 from pathlib import Path
 
@@ -13,12 +13,3 @@ def train_divergence(
     load(config, options={"demo.train_bars": train_bars, "demo.seed": seed})
     words = flags(data=data, funding=funding, train_bars=train_bars, seed=seed, json=as_json, config=config)
     become("core.models", ["train", "divergence", *words])
-
-
-def data_import(
-    file: Path, name: str | None, funding: Path | None, *, replace: bool, as_json: bool, config: Path | None
-) -> None:
-    """`python -m core.data import`."""
-    load(config)
-    words = flags(name=name, funding=funding, replace=replace, json=as_json, config=config)
-    become("core.data", ["import", str(file), *words])

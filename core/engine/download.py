@@ -253,7 +253,8 @@ async def _run(given: argparse.Namespace, settings: Settings) -> Manifest:
     address = _address(given, settings)
     try:
         async with OkxHistory(address=address, bar=bar) as history:
-            return await Download(history, Lake(given.lake or settings.paths.lake), wanted, _tell).run()
+            lake, tell = Lake(given.lake or settings.paths.lake), _hush if given.quiet else _tell
+            return await Download(history, lake, wanted, tell).run()
     except VenueError as error:
         raise UserError(str(error)) from None
 
@@ -280,9 +281,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-funding", action="store_true")
     parser.add_argument("--address", help="of a local exchange (default: the one that runs)")
     parser.add_argument("--lake", help="folder or fsspec URL (default: lake in home)")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--config", type=Path)
     return parser
+
+
+def _hush(done: float, text: str) -> None:
+    """Nobody wants to know."""
 
 
 def _tell(done: float, text: str) -> None:

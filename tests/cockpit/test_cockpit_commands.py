@@ -21,7 +21,8 @@ from core.domain.snapshot import Command, Reply
 
 COMMANDS = [
     "demo", "run", "attach", "status", "pause", "resume", "stop", "open", "close", "flatten",
-    "train divergence", "data import", "config check", "config show", "config path",
+    "train divergence", "data import", "data download", "data list", "data check", "data snapshot", "data verify",
+    "config check", "config show", "config path",
 ]  # fmt: skip
 ASKING = [
     "status",
@@ -288,9 +289,9 @@ async def test_data_is_a_file_or_the_name_of_a_data_set_whose_hashes_hold(shell:
     candles.write_text("\n".join(["timestamp,symbol,open,high,low,close,volume", *rows]))
     assert (await shell(f"data import {candles} --name perp")).code == 0
     assert "the lake has: perp" in one_line((await shell("train divergence --data prep")).err)
-    with (shell.home / "lake" / "perp" / "candles.parquet").open("ab") as file:
+    with next((shell.home / "lake" / "perp" / "candles").glob("*/*.parquet")).open("ab") as file:
         file.write(b"x")
-    assert "but the manifest says" in one_line((await shell("train divergence --data perp")).err)
+    assert "but the manifest says" in one_line((await shell("data verify perp")).err)
 
 
 def test_flags_are_those_that_were_given() -> None:
