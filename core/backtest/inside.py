@@ -4,13 +4,14 @@
 there. `replay`: the seeded path of the local exchange, tick by tick, so that a demo of the same bars is repeated.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 import numpy as np
 
 from core.domain.errors import UserError
 from core.domain.instrument import Instrument
+from core.domain.market import Floats
 from core.matching.core import Matching
 from core.matching.types import Quote
 from core.venues.okx_local.market import Market
@@ -18,7 +19,12 @@ from core.venues.okx_local.market import Market
 Point = tuple[int, list[Quote]]
 """Market time in ms, and the prices then."""
 
+Stop = tuple[bool, float]
+"""Whether a trigger order buys, and the mark that fires it."""
+
 MODELS = ("adverse", "replay")
+ROUNDING = 1.002
+"""More than the rounding of a mark to its tick: whoever looks closer than that walks the bar."""
 
 
 def inside(name: str, market: Market, matching: Matching) -> Iterator[Point]:
@@ -43,11 +49,10 @@ def _adverse(market: Market, matching: Matching) -> list[Point]:
     stops = {trigger.instrument: trigger.trigger for trigger in matching.triggers()}
     points: tuple[list[Quote], ...] = ([], [], [])
     for i, spec in enumerate(market.instruments):
-        size = held.get(spec.id)
-        if not size or not np.isfinite(panel.close[bar, i]):
+        if spec.id not in held or not np.isfinite(panel.close[bar, i]):
             continue
         low, high = _price(spec, panel.low[bar, i]), _price(spec, panel.high[bar, i])
-        worse, better = (low, high) if size > 0 else (high, low)
+        worse, better = (low, high) if held[spec.id][0] > 0 else (high, low)
         stop, mark = stops.get(spec.id), matching.mark(spec.id)
         if stop is not None and mark is not None and min(worse, mark) < stop < max(worse, mark):
             points[0].append(Quote(spec.id, stop, turnover[i]))
@@ -57,25 +62,22 @@ def _adverse(market: Market, matching: Matching) -> list[Point]:
     return [(opened + k * quarter, quotes) for k, quotes in enumerate(points, 1) if quotes]
 
 
-def quiet(market: Market, matching: Matching) -> bool:
-    """Whether nothing of ours can happen within the present bar: no stop within its range, and even at the worst
-    prices of all positions at once twice the maintenance margin. Then its inside need not be walked."""
-    panel, bar, index = market.panel, market.bar, market.index
-    for trigger in matching.triggers():
-        i, stop = index[trigger.instrument], trigger.trigger
-        spec = market.instruments[i]
-        if trigger.size < 0:
-            if _price(spec, panel.low[bar, i]) <= stop:
-                return False
-        elif _price(spec, panel.high[bar, i]) >= stop:
+def quiet(market: Market, matching: Matching, stops: Mapping[str, Stop], low: Floats, high: Floats) -> bool:
+    """Whether nothing of ours can happen while prices stay within `low` .. `high` (N,): no stop is reached, and
+    with all positions at their worst at once there is still twice the maintenance margin."""
+    index = market.index
+    for name, (buy, price) in stops.items():
+        i = index[name]
+        # A tick's width, for marks are rounded to ticks.
+        if high[i] * ROUNDING >= price if buy else low[i] <= price * ROUNDING:
             return False
     equity, value = float(matching.cash), 0.0
-    for name, size in matching.held().items():
+    for name, (size, cost) in matching.held().items():
         i = index[name]
-        units, worst = float(size * market.instruments[i].contract), (panel.low if size > 0 else panel.high)[bar, i]
-        equity += units * (worst - float(matching.average(name)))
-        value += abs(units * worst)
-    return bool(equity > 2 * float(matching.rules.maintenance_rate) * value)
+        worth = float(size * market.instruments[i].contract) * float(low[i] if size > 0 else high[i])
+        equity += worth - float(cost)
+        value += abs(worth)
+    return equity > 2 * float(matching.rules.maintenance_rate) * value
 
 
 def _price(spec: Instrument, price: float) -> Decimal:

@@ -3,11 +3,11 @@
 Nothing here waits (`Capabilities.immediate`): what came of an order has been told when `place` returns.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from random import Random
 
-from core.backtest.inside import inside, quiet
+from core.backtest.inside import Stop, inside, quiet
 from core.backtest.latency import Latency
 from core.domain.account import Balance, Bill, Position
 from core.domain.market import Candle, Funding
@@ -57,6 +57,7 @@ class BacktestVenue:
         self._chance = Random(seed)
         self._now = market.now
         self._quoted: set[str] = set()
+        self._stops: dict[str, Stop] = {}
 
     # -- the market ---------------------------------------------------------------------------------
 
@@ -64,33 +65,42 @@ class BacktestVenue:
         """Walk the rest of the present bar, enter the next; the fills that the exchange itself has made.
 
         In the exchange's order: what happens within, the last price, funding of the next bar's open, its open.
-        Only what is held is quoted; any other instrument when somebody asks for it."""
-        market, events = self.market, []
-        held = self.matching.held()
-        places = [market.index[name] for name in held]
-        if held:
-            if not quiet(market, self.matching):
-                for now, quotes in inside(self._within, market, self.matching):
-                    if now > self._now:
-                        events += self._step(now, (), quotes)
-            closes = market.panel.close[market.bar]
-            events += self._step(market.closing, (), [market.quote(i, float(closes[i])) for i in places])
+        Nothing is quoted where nothing can come of it: a mark is moved when something asks for it."""
+        market, matching, panel, events = self.market, self.matching, self.market.panel, []
+        held = matching.held()
+        if held and not quiet(market, matching, self._stops, panel.low[market.bar], panel.high[market.bar]):
+            self._look()
+            for now, quotes in inside(self._within, market, matching):
+                if now > self._now:
+                    events += self._step(now, (), quotes)
+            events += self._step(market.closing, (), self._closes(held))
+        closes = self._closes(held)
+        closing = market.closing
         market.next_bar()
+        due = [(market.instruments[i].id, rate) for i, rate in market.funding_due()]
+        settled = [SettleFunding(name, Decimal(repr(rate))) for name, rate in due if name in held]
+        if settled:
+            events += self._step(closing, (), closes)
+            events += self._step(market.now, settled, ())
         self._now = market.now
-        if held:
-            ids = [spec.id for spec in market.instruments]
-            due = [SettleFunding(ids[i], Decimal(repr(rate))) for i, rate in market.funding_due() if ids[i] in held]
-            if due:
-                events += self._step(self._now, due, ())
-            events += self._step(self._now, (), [market.opening(i) for i in places])
-        self._quoted = set(held)
+        self._quoted.clear()
+        opens = market.opens()
+        if held and not quiet(market, matching, self._stops, opens, opens):
+            events += self._look()
         return [event for event in events if isinstance(event, Fill)]
 
-    def _quote(self, instrument: str) -> None:
-        """Make sure that the present bar's open is the mark of `instrument`."""
-        if instrument not in self._quoted:
-            self._quoted.add(instrument)
-            self._step(self._now, (), [self.market.opening(self.market.index[instrument])])
+    def _closes(self, held: Iterable[str]) -> list[Quote]:
+        closes, market = self.market.panel.close[self.market.bar], self.market
+        return [market.quote(market.index[name], float(closes[market.index[name]])) for name in held]
+
+    def _look(self, instrument: str = "") -> list[Event]:
+        """Make sure that the present bar's open is the mark of all that is held, and of `instrument`."""
+        wanted = {instrument, *self.matching.held()} - self._quoted - {""}
+        if not wanted:
+            return []
+        self._quoted |= wanted
+        market = self.market
+        return self._step(self._now, (), [market.opening(market.index[name]) for name in sorted(wanted)])
 
     def _step(self, now: int, commands: Sequence[Command], quotes: Sequence[Quote]) -> list[Event]:
         """A step of the matching core; what its fills cost against the mark is counted."""
@@ -106,7 +116,7 @@ class BacktestVenue:
 
     def _arrive(self, instrument: str) -> None:
         """Let an order travel: the mark of its instrument moves on along the bar."""
-        self._quote(instrument)
+        self._look(instrument)
         delay = self._latency()
         if not delay:
             return
@@ -142,7 +152,7 @@ class BacktestVenue:
         raise AssertionError("a backtest has its funding from the panel")
 
     async def mark(self, instrument: str) -> Decimal:
-        self._quote(instrument)
+        self._look(instrument)
         mark = self.matching.mark(instrument)
         assert mark is not None, f"{instrument} has no price yet"
         return mark
@@ -190,13 +200,17 @@ class BacktestVenue:
 
     async def protect(self, protection: Protection) -> Protection:
         p = protection
-        self._quote(p.instrument)
+        self._look(p.instrument)
         self._obey(PlaceTrigger(p.client_id, p.instrument, p.size, p.trigger))
         placed = self.matching.trigger(client_id=p.client_id)
         assert placed is not None
+        self._stops[p.instrument] = p.size > 0, float(p.trigger)
         return Protection(p.client_id, p.instrument, p.size, p.trigger, placed.venue_id)
 
     async def unprotect(self, protection: Protection) -> None:
+        p = protection
+        if self._stops.get(p.instrument) == (p.size > 0, float(p.trigger)):
+            del self._stops[p.instrument]
         if any(live.client_id == protection.client_id for live in self.matching.triggers()):
             self._obey(CancelTrigger(protection.instrument, client_id=protection.client_id))
 

@@ -22,16 +22,20 @@ class Guard:
         self.wrong: dict[str, str] = {}
         """What keeps an instrument's protection from being right, by instrument; empty: all are."""
 
+    def right(self, instrument: str) -> bool:
+        """Whether the protection of an instrument is known to be what it should be: there is nothing to do."""
+        books = self._journal.books
+        net, held = books.net(instrument), books.protections.get(instrument)
+        as_wanted = not net if held is None else bool(held.venue_id) and held.size == -net
+        return as_wanted and instrument not in self.wrong
+
     async def keep(self, instrument: Instrument) -> None:
         """Make the protection of one instrument right: its size that of the net position, on the other side.
 
         The new one is placed before the old is taken away: at no moment is a held position bare. Both being
         reduce-only, the two together cannot open anything. What goes wrong is kept in `wrong` until it is mended.
         """
-        books = self._journal.books
-        net, held = books.net(instrument.id), books.protections.get(instrument.id)
-        right = not net if held is None else bool(held.venue_id) and held.size == -net
-        if right and instrument.id not in self.wrong:
+        if self.right(instrument.id):
             return
         async with self._lock:
             await self._keep(instrument)

@@ -72,6 +72,8 @@ class Reconciler:
         """Write the exchange's statement since the last bill known; how many lines were new."""
         books = self._journal.books
         bills = await self._venue.bills(books.last_bill)
+        if not bills:
+            return 0
 
         def make() -> list[AnyEvent]:
             return [Billed(bill.ts, bill, self._shares(bill)) for bill in bills if not books.has_bill(bill.id)]

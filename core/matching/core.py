@@ -128,7 +128,7 @@ class Matching:
         with localcontext(EXACT):
             for quote in market:
                 desk.quote(quote)
-            if account.open and account.equity < account.maintenance:
+            if market and account.open and account.equity < account.maintenance:
                 desk.liquidate()
             for command in commands:
                 try:
@@ -167,15 +167,9 @@ class Matching:
     def cash(self) -> Decimal:
         return self._desk.account.cash
 
-    def held(self) -> dict[str, Decimal]:
-        """Signed contracts of each open position, by instrument, in the order of their opening."""
-        return {name: holding.size for name, holding in self._desk.account.open.items()}
-
-    def average(self, instrument: str) -> Decimal:
-        """The average entry price of an open position."""
-        holding = self._desk.account.holdings[instrument]
-        with localcontext(EXACT):
-            return holding.position().average
+    def held(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """(signed contracts, their exact signed cost) of each open position, by instrument."""
+        return {name: (holding.size, holding.cost) for name, holding in self._desk.account.open.items()}
 
     def unrealised(self, instrument: str) -> Decimal:
         """Profit of the open position at the mark."""

@@ -84,7 +84,7 @@ class Market:
 
     def prices(self) -> list[tuple[int, Decimal]]:
         """(asset index, price) of every asset that trades now, rounded to its tick."""
-        now = self._path[self.tick] if self.tick else self._opens()
+        now = self._path[self.tick] if self.tick else self.opens()
         row = np.rint(now / self._tick_size)
         steps = self.instruments
         return [(i, int(n) * steps[i].tick) for i, n in enumerate(row.tolist()) if n == n and n > 0]
@@ -101,7 +101,7 @@ class Market:
 
     def opening(self, asset: int) -> Quote:
         """What `quotes` say of an asset at the open of the present bar."""
-        return self.quote(asset, float(self._opens()[asset]))
+        return self.quote(asset, float(self.opens()[asset]))
 
     def quote(self, asset: int, price: float) -> Quote:
         """A price of an asset, rounded to its tick, with the value traded in the last closed bar."""
@@ -188,8 +188,8 @@ class Market:
             self._walked = self._walk()
         return self._walked
 
-    def _opens(self) -> Floats:
-        """Where the path of the present bar begins."""
+    def opens(self) -> Floats:
+        """(N,) where the path of the present bar begins."""
         panel, bar = self.panel, self.bar
         beyond = bar == len(panel.ts)
         opens: Floats = (
