@@ -1,22 +1,17 @@
 """The seam for strategies from outside: by a path, by an entry point, with parameters of their own."""
 
-from decimal import Decimal as D
 from pathlib import Path
 
 import pytest
 from markets import holdings, told, view
+from whole_way import backtest
 
-from core.backtest.events import Assumptions, EventRun, market_of, run_events
-from core.backtest.result import Source
-from core.compose import make_limits, make_trader
 from core.config import Settings, load, values
 from core.config.settings import STRATEGIES
-from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
 from core.domain.errors import UserError
 from core.strategies.params import DivergenceParams
 from core.strategies.registry import OURS, strategy
-from core.venues.okx_local.specs import swap
 
 EXAMPLE = Path(__file__).parent / "example_package"
 ASSETS = ("BTC", "ETH", "SOL")
@@ -56,20 +51,12 @@ def installed(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return site
 
 
-def backtest(settings: Settings, panel: Panel, name: str = "fixed-pairs") -> EventRun:
-    """The way a live run takes from the settings to the orders, over a made-up market."""
-    specs = {spec.id: spec for spec in (swap(asset, float(panel.close[0, i])) for i, asset in enumerate(ASSETS))}
-    trader = make_trader(settings, strategy(name, settings), None, specs, make_limits(settings, D("0.0005")))
-    first, last = int(panel.ts[450]), int(panel.ts[-1])
-    source = Source("synthetic", "", "", "", ASSETS, panel.bar_ms, first, last)
-    market = market_of(panel, 450, 0, 7)
-    return run_events([trader], market, D(100_000), Assumptions(), source, seed=7, catastrophe_share=D("0.25"))
-
-
 class TestFromAPath:
     def test_it_trades_through_the_trader_with_its_own_parameters(self, elsewhere: Path) -> None:
         panel = synthetic_panel(7, 900, ASSETS)
-        run = backtest(by_path(elsewhere, 'pairs = ["BTC/SOL", "ETH/SOL"]\nentry = 1.5\nhold = 12'), panel)
+        run = backtest(
+            by_path(elsewhere, 'pairs = ["BTC/SOL", "ETH/SOL"]\nentry = 1.5\nhold = 12'), panel, "fixed-pairs"
+        )
         trades = run.result.trades
         assert len(trades) > 5
         assert {trade.pair for trade in trades} == {"BTC/SOL", "ETH/SOL"}
@@ -137,8 +124,8 @@ class TestInstalled:
         panel = synthetic_panel(7, 700, ASSETS)
         table = "[strategy.fixed-pairs]\nentry = 1.5"
         one, other = (
-            backtest(settings_of(elsewhere, table), panel),
-            backtest(by_path(elsewhere, "entry = 1.5"), panel),
+            backtest(settings_of(elsewhere, table), panel, "fixed-pairs"),
+            backtest(by_path(elsewhere, "entry = 1.5"), panel, "fixed-pairs"),
         )
         assert one.result.trades and one.result.digest == other.result.digest
 

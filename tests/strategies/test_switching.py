@@ -1,11 +1,17 @@
 """Leaving a held pair for one that promises more: off by default, at most one a bar, both or nothing."""
 
+from itertools import pairwise
+
 import pytest
 from markets import book, holdings, told, view
+from whole_way import backtest
 
+from core.config import load
+from core.data.synthetic import synthetic_panel
 from core.domain.account import Book
 from core.domain.decision import Decision
 from core.domain.orders import Action
+from core.portfolio.events import Decided, Settled
 from core.strategies.divergence import decide
 from core.strategies.params import DivergenceParams
 
@@ -104,3 +110,29 @@ def test_what_leaves_by_itself_or_is_at_work_or_not_known_is_not_switched() -> N
 def test_only_an_eligible_pair_is_switched_to() -> None:
     decision = switching({"SOL/XRP": 9.0}, probability={"SOL/XRP": 0.5})
     assert (decision.exits, decision.entries) == ((), ())
+
+
+def test_a_switch_comes_through_even_where_both_pairs_hold_an_asset() -> None:
+    """The exchange nets what one pair sells and the other buys: each book still gets what it asked for."""
+    assets = ("BTC", "ETH", "SOL", "XRP")
+    options = {
+        "universe.assets": list(assets),
+        "engine.strategies": ["zscore"],
+        "strategy.divergence.switch_threshold": 0.3,
+        "strategy.divergence.min_hold_bars": 3,
+    }
+    run = backtest(load(options=options, environ={}), synthetic_panel(3, 900, assets), "zscore")
+    switches = {
+        event.ts: (event.exits[0].split(":")[0], event.entries[0])
+        for event in run.events
+        if isinstance(event, Decided) and any("switched to" in line for line in event.exits)
+    }
+    shared = [pair for pair in switches.values() if set(pair[0].split("/")) & set(pair[1].split("/"))]
+    assert len(switches) > 10 and shared, "the market gave occasion for both kinds"
+    assert {event.outcome for event in run.events if isinstance(event, Settled)} == {"done"}
+    trades = run.result.trades
+    for before, after in pairwise(trades):
+        if before.exit.startswith("switched to"):
+            assert before.exit == f"switched to {after.pair}"
+            assert after.opened - before.closed < 60_000, "both are filled from the same open on"
+            assert before.bars >= 3
