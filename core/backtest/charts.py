@@ -20,6 +20,10 @@ from core.domain.market import Floats
 BOX = 1000.0
 POINTS = 700
 """Points of a line: about one a pixel and a half."""
+FEWEST = 6
+"""Columns there is room for at least: one alone is no wall."""
+CROWD = 9
+"""Names from which every other one goes where the window is narrow."""
 SERIES = 8
 """Colours there are; what is more is drawn as "others"."""
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -42,7 +46,7 @@ class Axis(msgspec.Struct, frozen=True):
 
 def values(low: float, high: float, unit: str = "", *, share: bool = False, log: bool = False) -> Axis:
     """An axis of numbers that holds `low` and `high`, with about five round ticks. `share`: written as percent."""
-    if not high > low:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # rounding, not a range
         low, high = low - (abs(low) or 1) * 0.05, high + (abs(high) or 1) * 0.05
     step = round_step((high - low) / 4)
     if not log:
@@ -83,13 +87,14 @@ def times(first: int, last: int) -> Axis:
         starts = np.arange(-(-first // DAY_MS), last // DAY_MS + 1, each) * DAY_MS
         return Axis(first, last, tuple((float(start), _day(int(start))) for start in starts))
     each = next(step for step in (1, 2, 3, 6, 12, 24, 60, 120, 1200) if days / 30.4 / step <= 13)
-    months = np.arange(*(np.array([first, last]).astype("datetime64[ms]").astype("datetime64[M]").astype(int) + 1))
-    chosen = months[months % each == 0]
+    since, until = np.array([first, last]).astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64)
+    chosen = np.arange(-(-since // each) * each, until + 1, each)
     starts = chosen.astype("datetime64[M]").astype("datetime64[ms]").astype(np.int64)
+    starts = starts[starts >= first]
     return Axis(first, last, tuple((float(start), _month(int(start))) for start in starts))
 
 
-def plot(x: Axis, y: Axis, marks: Sequence[str], label: str, height: int = 220) -> str:
+def plot(x: Axis, y: Axis, marks: Sequence[str], label: str, height: int = 220, css: str = "") -> str:
     """A chart: grid, `marks` above it, ticks beside it. `label` says what it shows to who cannot see it."""
     grid = "".join(_hline(float(y.at(np.array(value))), "zero" if value == 0 else "grid") for value, _ in y.ticks)
     left = "".join(
@@ -101,7 +106,7 @@ def plot(x: Axis, y: Axis, marks: Sequence[str], label: str, height: int = 220) 
         for value, text in x.ticks
     )
     return (
-        f'<div class="plot" style="--height:{height}px"><div class="ys" aria-hidden="true">{left}</div>'
+        f'<div class="plot {css}" style="--height:{height}px"><div class="ys" aria-hidden="true">{left}</div>'
         f'<svg viewBox="0 0 1000 1000" preserveAspectRatio="none" role="img" aria-label="{escape(label)}">'
         f'{grid}{"".join(marks)}</svg><div class="xs" aria-hidden="true">{below}</div></div>'
     )
@@ -152,12 +157,13 @@ def columns(
     names: Sequence[str], heights: Floats | Ints, titles: Sequence[str], y: Axis, label: str, each: int = 1
 ) -> str:
     """A bar for each name, above or below zero by what it made; every `each`th name is written."""
+    ticks = tuple((place + 0.5, name) for place, name in enumerate(names) if place % each == 0)
+    x = Axis(0, max(len(names), FEWEST), ticks)
     marks = [
-        bar(_places(len(names)), y, (place + 0.12, place + 0.88), (0.0, float(value)), sign(value), title)
+        bar(x, y, (place + 0.12, place + 0.88), (0.0, float(value)), sign(value), title)
         for place, (value, title) in enumerate(zip(heights, titles, strict=True))
     ]
-    ticks = tuple((place + 0.5, name) for place, name in enumerate(names) if place % each == 0)
-    return plot(Axis(0, len(names), ticks), y, marks, label, 170)
+    return plot(x, y, marks, label, 170, "crowded" * (len(ticks) > CROWD))
 
 
 def sign(value: float) -> str:
@@ -184,10 +190,6 @@ def extremes(series: Floats, most: int = POINTS) -> Ints:
         for first, after in pairwise(edges)
     ]
     return np.unique(np.array(kept, np.int64))
-
-
-def _places(count: int) -> Axis:
-    return Axis(0, count, ())
 
 
 def _path(x: Floats, y: Floats) -> str:

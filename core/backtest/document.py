@@ -113,9 +113,7 @@ def verdict(figures: Metrics, trust: Statistics) -> tuple[str, str]:
     deflated = trust.deflated_sharpe or 0.0
     if deflated < SURE:
         runs = f"{trust.trials:,} trial{'s' * (trust.trials != 1)}"
-        lacks.append(
-            f"after {runs} on this data the chance of a true edge is put at {deflated:.0%}, not {SURE:.0%}"
-        )
+        lacks.append(f"after {runs} on this data its deflated Sharpe ratio is {deflated:.0%}, below {SURE:.0%}")
     if lacks:
         return "unproven", f"Made {told}. Unproven: {'; '.join(lacks)}."
     return "promising", (

@@ -22,7 +22,7 @@ BUCKETS = 180
 """Stretches of time over which exposure is averaged."""
 MARKETS = ("buy-hold",)
 """Compared strategies that stand for the market."""
-CORRELATED = 10
+CORRELATED = 8
 
 
 def equity(told: Analysis, compared: Sequence[Analysis]) -> str:
@@ -251,7 +251,7 @@ def beside(told: Analysis, compared: Sequence[Analysis]) -> str:
     if not compared:
         return ""
     heads = ("strategy", "total return", "95% interval", "Sharpe", "volatility", "max drawdown", "trades",
-             "hit rate", "before costs", "costs and funding", "net")  # fmt: skip
+             "hit rate", "before costs", "costs and funding")  # fmt: skip
     rows = []
     for one in sorted((told, *compared), key=lambda one: -one.metrics.total_return):
         figures, paid, total = one.metrics, one.metrics.money, one.statistics.total_return
@@ -265,11 +265,9 @@ def beside(told: Analysis, compared: Sequence[Analysis]) -> str:
             number(paid.gross, 0, plus=True),
             number(paid.net - paid.gross, 0, plus=True),
         )
-        cells = (
-            signed(figures.total_return, percent(figures.total_return, plus=True)),
-            *map(cell, middle),
-            signed(paid.net, number(paid.net, 0, plus=True)),
-        )
+        first = signed(figures.total_return, percent(figures.total_return, plus=True))
         name = escape(one.result.strategy)
-        rows.append(f"<td>{f'<strong>{name}</strong>' if one is told else name}</td>" + "".join(cells))
+        rows.append(
+            f"<td>{f'<strong>{name}</strong>' if one is told else name}</td>" + first + "".join(map(cell, middle))
+        )
     return section("Beside the others", "Same data, same period, same costs.", table(heads, rows))

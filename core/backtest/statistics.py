@@ -41,7 +41,6 @@ FEWEST = 3
 """Blocks below which there is nothing to resample."""
 GAMMA = 0.5772156649015329
 """Euler and Mascheroni's constant."""
-CHUNK = 1024
 _NORMAL = NormalDist()
 
 
@@ -174,25 +173,40 @@ def overfitting_probability(returns: Floats, blocks: int = 16) -> float:
     counts = np.diff(edges).astype(np.float64)
     sums = np.add.reduceat(returns, edges[:-1], axis=1).T
     squares = np.add.reduceat(returns * returns, edges[:-1], axis=1).T
-    halves = list(combinations(range(blocks), blocks // 2))
-    inside = np.zeros((len(halves), blocks))
-    np.put_along_axis(inside, np.array(halves), 1.0, axis=1)
-    below = 0.0
-    for chunk in (inside[first : first + CHUNK] for first in range(0, len(inside), CHUNK)):
-        best = np.argmax(_ratios(chunk, counts, sums, squares), axis=1)[:, None]
-        outside = _ratios(1 - chunk, counts, sums, squares)
-        own = np.take_along_axis(outside, best, axis=1)
-        rank = (outside < own).sum(axis=1) - (outside > own).sum(axis=1)
-        below += float((rank < 0).sum() + 0.5 * (rank == 0).sum())
-    return below / len(inside)
+    inside = np.array(list(combinations(range(blocks), blocks // 2)))
+    once = inside[: len(inside) // 2]  # the other half of the choices are these, turned round
+    return float(_below_median(once, counts, sums, squares)) / len(inside)
 
 
-def _ratios(chosen: Floats, counts: Floats, sums: Floats, squares: Floats) -> Floats:
-    """(C, S) Sharpe ratios per bar of S sets over each of C choices of blocks (C, blocks); 0 of a flat set."""
-    bars = (chosen @ counts)[:, None]
-    mean = chosen @ sums / bars
-    variance = np.maximum(chosen @ squares / bars - mean * mean, 0.0)
-    return np.divide(mean, np.sqrt(variance), out=np.zeros_like(mean), where=variance > 0)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _below_median(inside: Ints, counts: Floats, sums: Floats, squares: Floats) -> float:
+    """How many of the choices inside (C, blocks / 2), each also turned round, pick a set below the median outside.
+
+    counts (blocks,), sums and squares (blocks, S) of the returns in each block."""
+    sets, below = sums.shape[1], 0.0
+    held = np.empty((2, 2, sets))  # inside and outside; sum and squares
+    ratios = np.empty((2, sets))
+    for choice in range(inside.shape[0]):
+        held[0] = 0.0
+        held[1, 0] = sums.sum(axis=0)
+        held[1, 1] = squares.sum(axis=0)
+        bars = np.array([0.0, counts.sum()])
+        for block in inside[choice]:
+            bars += np.array([counts[block], -counts[block]])
+            held[0, 0] += sums[block]
+            held[0, 1] += squares[block]
+        held[1] -= held[0]
+        for side in range(2):
+            for place in range(sets):
+                mean = held[side, 0, place] / bars[side]
+                variance = held[side, 1, place] / bars[side] - mean * mean
+                ratios[side, place] = mean / np.sqrt(variance) if variance > 0.0 else 0.0
+        for side in range(2):
+            own, rank = ratios[1 - side, np.argmax(ratios[side])], 0
+            for place in range(sets):
+                rank += int(ratios[1 - side, place] < own) - int(ratios[1 - side, place] > own)
+            below += 1.0 if rank < 0 else 0.5 if rank == 0 else 0.0
+    return below
 
 
 def _variance(ratio: float, skewness: float, excess: float) -> float:

@@ -21,8 +21,8 @@ def number(value: float | None, decimals: int = 2, *, plus: bool = False) -> str
 
 
 def money(value: float | None, *, plus: bool = True) -> str:
-    """An amount in the settlement currency; cents where it is small."""
-    return number(value, 2 if value is not None and abs(value) < 1_000 else 0, plus=plus)
+    """An amount in the settlement currency, with cents where it is below 100."""
+    return number(value, 2 if value is not None and abs(value) < 100 else 0, plus=plus)
 
 
 def day(ms: int) -> str:

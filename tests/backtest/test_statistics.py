@@ -1,5 +1,6 @@
 """Statistics: the papers' own examples, and what must come out where the truth is known because it was made."""
 
+from itertools import combinations
 from math import sqrt
 
 import msgspec
@@ -140,6 +141,22 @@ def test_a_winner_that_only_ever_wins_one_half_is_overfitted() -> None:
 def test_sets_that_are_all_alike_say_nothing() -> None:
     one = np.random.default_rng(6).normal(0, 1, 320)
     assert overfitting_probability(np.tile(one, (5, 1))) == 0.5
+
+
+@pytest.mark.parametrize("sets", [5, 8])
+def test_overfitting_is_what_plain_python_says(sets: int) -> None:
+    """Every choice of 3 of 6 stretches; the logit of the winner's rank out of sample below zero."""
+    returns = np.random.default_rng(sets).normal(0, 1, (sets, 121))
+    blocks = [returns[:, 121 * place // 6 : 121 * (place + 1) // 6] for place in range(6)]
+    found = []
+    for chosen in combinations(range(6), 3):
+        inside = np.hstack([blocks[place] for place in chosen])
+        outside = np.hstack([blocks[place] for place in range(6) if place not in chosen])
+        scores = [row.mean() / row.std() for row in outside]
+        winner = scores[int(np.argmax([row.mean() / row.std() for row in inside]))]
+        share = sum(score <= winner for score in scores) / (sets + 1)
+        found.append(1.0 if share < 0.5 else 0.5 if share == 0.5 else 0.0)
+    assert overfitting_probability(returns, blocks=6) == pytest.approx(np.mean(found))
 
 
 def test_overfitting_needs_sets_and_bars() -> None:
