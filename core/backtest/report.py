@@ -92,7 +92,8 @@ def _tiles(told: Analysis) -> str:
         _tile("Maximum drawdown", percent(down.depth), *_strip(trust.max_drawdown, percent)),
         _tile("Profit per trade", money(done.expectancy), *_strip(trust.trade_profit, money)),
         _tile("Deflated Sharpe ratio", percent(trust.deflated_sharpe, 0),
-              f"confidence to beat the luckiest of {trust.trials:,} trial{'s' * (trust.trials != 1)} on this data"),
+              f"confidence to exceed {number(trust.expected_max_sharpe)}, the Sharpe ratio that luck shows at best "
+              f"in {trust.trials:,} trial{'s' * (trust.trials != 1)} on this data"),
         _tile("CAGR", percent(figures.cagr, plus=True),
               f"volatility {percent(figures.volatility)}, Sortino {number(figures.sortino)}, "
               f"Calmar {number(figures.calmar)}"),

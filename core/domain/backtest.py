@@ -120,8 +120,8 @@ class Statistics(msgspec.Struct, frozen=True):
     """How far the figures can be trusted; how each is found is said in core/backtest/statistics.py.
 
     Intervals are None where there are too few bars or trades to resample (`block`, in bars; `draws`). `trials`
-    counts every run ever made on this data. `probabilistic_sharpe` and `deflated_sharpe` are probabilities that
-    the true Sharpe ratio is above zero, without and with regard to the trials; `expected_max_sharpe` (yearly) is
+    counts every run ever made on this data. `probabilistic_sharpe` and `deflated_sharpe` are the confidence, 0 to
+    1, that the true Sharpe ratio is above zero and above `expected_max_sharpe` (yearly), which is
     what the best of so many trials without any edge would show; `min_bars` is the track record needed to call the
     Sharpe ratio positive (None: no length would do). `overfitting` is a sweep's probability of overfitting."""
 
