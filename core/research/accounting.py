@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from core.backtest.result import Result, Trade
 from core.clock import iso
 from core.data.panel import Panel
-from core.research.findings import Check, Finding
+from core.domain.audit import Check, Finding
 
 CENT = 1e-8
 """Sums agree to this share of the deposit."""
 PRICE = 0.02
-"""A trade's profit agrees with the bars to this share of the move of its legs, and LOT of its gross: legs are
-whole lots, and orders take a moment."""
-LOT = 2e-4
+"""A trade's profit agrees with the bars to this share of the move of its legs, and ROUNDED of its gross: legs are
+whole lots, prices whole ticks, and orders take a moment."""
+ROUNDED = 1e-3
 
 
 def accounting(result: Result, panel: Panel) -> Check:
@@ -96,7 +96,8 @@ def _held(result: Result) -> Iterator[Finding]:
             first, last = np.searchsorted(result.ts, (trade.opened, trade.closed), side="right")
             told[first:last] = trade.side
         end = int(np.searchsorted(result.ts, trades[-1].closed, side="right")) if trades else 0
-        wrong = (sides != told) & (np.arange(len(sides)) < end if pair in result.open_pairs else True)
+        closing = np.isin(result.ts, [trade.closed for trade in trades]) & (sides == 0)  # at that very moment
+        wrong = (sides != told) & ~closing & (np.arange(len(sides)) < end if pair in result.open_pairs else True)
         if wrong.any():
             at = int(np.argmax(wrong))
             fault = f"held on side {sides[at]:+.0f} where its trades say {told[at]:+.0f}"
@@ -105,31 +106,40 @@ def _held(result: Result) -> Iterator[Finding]:
 
 
 def _prices(result: Result, panel: Panel) -> Iterator[Finding]:
-    """The price profit of a trade is what its legs moved from the open it was entered at to that it left at."""
+    """The price profit of a trade is what its legs moved from the open it was entered at to that it left at. One
+    that was gone before the close it left at was closed by the exchange, at a price within its last bar."""
     opens = {int(ts): row for row, ts in enumerate(panel.ts)}
+    columns = {pair: column for column, pair in enumerate(result.pairs)}
     for trade in result.trades:
-        rows = [opens.get(at - at % panel.bar_ms) for at in (trade.opened, trade.closed)]
-        if rows[0] is None or rows[1] is None or rows[0] == rows[1]:
+        entered, left = (opens.get(at - at % panel.bar_ms) for at in (trade.opened, trade.closed))
+        if entered is None or left is None or entered == left:
             continue
-        moves = [_move(panel, asset, rows[0], rows[1]) for asset in trade.pair.split("/")]
-        expected = _profit(trade, moves)
-        slack = trade.gross * (PRICE * max(abs(move) for move in moves) + LOT)
-        if abs(trade.price - expected) > slack:
+        row = int(np.searchsorted(result.ts, trade.closed))
+        forced = result.exposure[row, columns[trade.pair]] == 0.0
+        moves = [_move(panel, asset, entered, left, forced) for asset in trade.pair.split("/")]
+        least, most = _profit(trade, moves)
+        slack = trade.gross * (PRICE * max(abs(move) for pair in moves for move in pair) + ROUNDED)
+        if not least - slack <= trade.price <= most + slack:
             yield Finding(
                 trade.pair,
                 iso(trade.opened),
                 "",
-                f"a price profit of {trade.price:+.4f}, where its legs moved by {expected:+.4f} from open to open",
+                f"a price profit of {trade.price:+.4f}, where its legs moved by {least:+.4f} from open to open",
                 "fill at the open after the deciding bar, both legs, each at its own asset's price",
             )
             return
 
 
-def _move(panel: Panel, asset: str, entered: int, left: int) -> float:
-    column = panel.assets.index(asset)
-    return float(panel.open[left, column] / panel.open[entered, column] - 1.0)
+def _move(panel: Panel, asset: str, entered: int, left: int, forced: bool) -> tuple[float, float]:
+    """(least, most) that `asset` moved from the open of one bar to that of another, or to within the bar before."""
+    i = panel.assets.index(asset)
+    prices = [panel.open[left, i], *((panel.low[left - 1, i], panel.high[left - 1, i]) if forced else ())]
+    return float(min(prices) / panel.open[entered, i] - 1.0), float(max(prices) / panel.open[entered, i] - 1.0)
 
 
-def _profit(trade: Trade, moves: list[float]) -> float:
-    """Of a single asset, or of two legs of equal value at entry."""
-    return trade.side * trade.gross * (moves[0] if len(moves) == 1 else 0.5 * (moves[0] - moves[1]))
+def _profit(trade: Trade, moves: list[tuple[float, float]]) -> tuple[float, float]:
+    """(least, most) profit of a single asset, or of two legs of equal value at entry."""
+    (low, high), (low_b, high_b) = (moves[0], moves[1]) if len(moves) > 1 else (moves[0], (0.0, 0.0))
+    weight = 0.5 if len(moves) > 1 else 1.0
+    ends = sorted(trade.side * trade.gross * weight * move for move in (low - high_b, high - low_b))
+    return ends[0], ends[1]

@@ -13,13 +13,15 @@ from core.backtest.result import Result
 from core.clock import iso
 from core.data.panel import Panel
 from core.domain.account import Book, BookLeg, Holdings
+from core.domain.audit import Check, Finding
 from core.domain.decision import Decision, View
 from core.domain.market import Floats
 from core.models.bundle import Bundle
-from core.research.findings import Check, Finding
 from core.research.histories import TEN_YEARS_MS, changed_after
 
 Decide = Callable[[View, Holdings], Decision]
+BEYOND = 12
+"""Bars of another future that a run is given: those after the next open cannot matter."""
 BARS_HELD = 5
 
 
@@ -60,7 +62,7 @@ def causal(run: Callable[[Panel], Result], panel: Panel, base: Result, cuts: Seq
     the fills at the next open."""
     findings: dict[str, Finding] = {}
     for t in cuts:
-        other = run(changed_after(panel, t, seed))
+        other = run(changed_after(panel.slice(0, t + BEYOND), t, seed))
         known = int(panel.ts[t]) + panel.bar_ms
         rows = int(np.searchsorted(base.ts, known, side="right"))
         same = {
@@ -71,7 +73,10 @@ def causal(run: Callable[[Panel], Result], panel: Panel, base: Result, cuts: Seq
             if not kept:
                 fault = "moved before the bars that were changed"
                 findings.setdefault(name, _unsteady(name, panel, t, fault))
-        if rows < len(base.ts) and (np.sign(base.exposure[rows]) != np.sign(other.exposure[rows])).any():
+        if (
+            rows < min(len(base.ts), len(other.ts))
+            and (np.sign(base.exposure[rows]) != np.sign(other.exposure[rows])).any()
+        ):
             pair = base.pairs[int(np.argmax(np.sign(base.exposure[rows]) != np.sign(other.exposure[rows])))]
             fault = "is entered or left at the open of a bar by what that bar did only later"
             findings.setdefault(pair, _unsteady(pair, panel, t, fault))
@@ -84,6 +89,8 @@ def deciding_bars(result: Result, panel: Panel, count: int, seed: int) -> list[i
     fills = sorted({at for trade in result.trades for at in (trade.opened, trade.closed)})
     bars = sorted({int(np.searchsorted(panel.ts, at, side="right")) - 2 for at in fills})
     bars = [bar for bar in bars if 0 <= bar < len(panel) - 2]
+    if not bars:  # bought once, and held: any bar will do
+        bars = list(range(int(np.searchsorted(panel.ts, result.ts[0])), len(panel) - 2))
     if len(bars) <= count:
         return bars
     return sorted(np.random.default_rng(seed).choice(bars, count, replace=False).tolist())

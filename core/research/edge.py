@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from math import ceil
 from typing import NamedTuple, Protocol
 
-import msgspec
 import numpy as np
 
 from core.backtest.result import Result, Trade
 from core.backtest.statistics import FEWEST, LIMITS, resampled_totals
 from core.data.panel import Panel
+from core.domain.audit import Edges, Placebo, PlantedEdge
 from core.domain.backtest import Estimate
 from core.domain.market import Floats
 from core.research.histories import Planted, permuted
@@ -22,6 +22,8 @@ from core.research.histories import Planted, permuted
 FLIPS = 20_000
 COMMON = 0.01
 """A placebo's gross edge is called none down to this probability of arising by chance."""
+PROVEN = 0.95
+"""Probability of a Sharpe ratio above zero from which it counts as proven."""
 HONEST = 4.0
 """Standard errors by which the found edge may miss the planted one."""
 
@@ -31,63 +33,6 @@ class Run(Protocol):
     open; `costs`: times the fees, spread and slippage of the configuration."""
 
     def __call__(self, panel: Panel, *, delay: int = 0, costs: float = 1.0) -> Result: ...
-
-
-class Edges(msgspec.Struct, frozen=True):
-    """A run in a line: trades, their mean profit before costs and funding (`gross`) and after (`net`), as shares of
-    entry value, None of too few trades; `total`: net profit over the deposit."""
-
-    label: str
-    first_ms: int
-    last_ms: int
-    trades: int
-    gross: Estimate | None
-    net: Estimate | None
-    total: float
-
-
-class Placebo(msgspec.Struct, frozen=True):
-    """Runs on markets without an edge. `mean`: of their gross edges a trade, with its interval; `chance`: that it
-    is so far from zero by chance (two-sided); `beaten`: share of the placebos whose edge is at least the real one,
-    counting the real one among them; `clean`: the gross edge cannot be told from zero."""
-
-    seeds: int
-    trades: int
-    mean: Estimate
-    chance: float
-    beaten: float
-    clean: bool
-
-
-class PlantedEdge(msgspec.Struct, frozen=True):
-    """What was there to earn, and what the backtest says was earned, gross a trade: `planted` is the expectation
-    of the very trades that were made, known from the market's construction. `error` = found - planted, with its
-    `standard_error`; `found_it`: the interval of `found` is above zero; `honest`: the error is within four
-    standard errors. `pair`: the planted one; `share`: of the trades that were made in it."""
-
-    pair: str
-    share: float
-    trades: int
-    planted: float
-    found: Estimate | None
-    error: float
-    standard_error: float
-    found_it: bool
-    honest: bool
-
-
-class Edge(msgspec.Struct, frozen=True):
-    """The verdict: "none", "before costs", or "after costs", and what it rests on. `break_even`: times the costs
-    at which nothing is left (None where there is nothing to begin with)."""
-
-    verdict: str
-    text: str
-    runs: tuple[Edges, ...]
-    break_even: float | None
-    placebo: Placebo
-    planted: PlantedEdge
-    trials: int
-    deflated_sharpe: float | None
 
 
 class Variant(NamedTuple):
@@ -119,21 +64,34 @@ def edges(result: Result, label: str, seed: int) -> Edges:
     )
 
 
-def placebo(run: Run, panel: Panel, seeds: Sequence[int], real: float, tell: Callable[[float], None]) -> Placebo:
-    """Run on `panel` with its bars in `len(seeds)` random orders; `real`: gross edge a trade on the true order."""
-    means, trades = [], 0
+def placebo(run: Run, panel: Panel, seeds: Sequence[int], tell: Callable[[float], None]) -> Placebo:
+    """Run on `panel` as it is, and with its bars in `len(seeds)` random orders.
+
+    Edges are gross profit, that of pairs still open included, over the mean entry value of all trades of a run: a
+    mean over closed trades alone would leave out the losers that were waited for."""
+    runs = [run(panel)]
     for done, seed in enumerate(seeds):
         tell(done / len(seeds))
-        made = run(permuted(panel, seed)).trades
-        trades += len(made)
-        if made:
-            means.append(float(np.mean([trade.price / trade.gross for trade in made])))
-    found = np.array(means or [0.0])
-    mean = float(found.mean())
+        runs.append(run(permuted(panel, seed)))
+    value = [entry_value(made) for made in runs]
+    traded = float(np.mean(value[1:])) or 1.0
+    found = np.array([gross_profit(made) for made in runs[1:]]) / traded
+    real = gross_profit(runs[0]) / (value[0] or 1.0)
+    mean, half = float(found.mean()), 1.96 * float(found.std(ddof=1)) / len(found) ** 0.5
     chance = _chance(found, seeds[0])
-    half = 1.96 * float(found.std(ddof=1)) / np.sqrt(len(found)) if len(found) > 1 else 0.0
+    trades = sum(len(made.trades) for made in runs[1:])
     beaten = (1 + int((found >= real).sum())) / (1 + len(found))
     return Placebo(len(seeds), trades, Estimate(mean, mean - half, mean + half), chance, beaten, chance >= COMMON)
+
+
+def entry_value(result: Result) -> float:
+    """What all trades began with, in the settlement currency; of those still open, what they are worth."""
+    return sum(trade.gross for trade in result.trades) + float(np.abs(result.exposure[-1]).sum())
+
+
+def gross_profit(result: Result) -> float:
+    """Profit before slippage, fees and funding, in the settlement currency, what is still held included."""
+    return float(result.equity[-1] - result.equity[0] - (result.costs[-1] - result.costs[0]).sum())
 
 
 def planted_edge(run: Run, market: Planted, seed: int) -> PlantedEdge:
@@ -141,26 +99,16 @@ def planted_edge(run: Run, market: Planted, seed: int) -> PlantedEdge:
 
     By Doob's decomposition a trade's profit is the sum of the returns that were expected, bar by bar, while it was
     held, and a martingale: so the difference has mean zero whatever the rule, if the backtest is honest."""
-    result = run(market.panel)
-    pair = "/".join(market.panel.assets[:2])
-    made = result.trades
+    made = run(market.panel).trades
     found = np.array([trade.price / trade.gross for trade in made])
     known = np.array([expected(trade, market) for trade in made])
-    off = found - known
-    error = float(off.mean()) if len(made) else 0.0
-    spread = float(off.std(ddof=1) / np.sqrt(len(off))) if len(off) > 1 else 0.0
     estimate = _estimate(found, seed)
-    return PlantedEdge(
-        pair,
-        sum(trade.pair == pair for trade in made) / max(1, len(made)),
-        len(made),
-        float(known.mean()) if len(made) else 0.0,
-        estimate,
-        error,
-        spread,
-        estimate is not None and estimate.low > 0,
-        abs(error) <= HONEST * spread,
-    )
+    if estimate is None:
+        return PlantedEdge(len(made), 0.0, None, 0.0, 0.0, False, True)
+    off = found - known
+    error, spread = float(off.mean()), float(off.std(ddof=1)) / len(off) ** 0.5
+    honest = abs(error) <= HONEST * spread
+    return PlantedEdge(len(made), float(known.mean()), estimate, error, spread, estimate.low > 0, honest)
 
 
 def expected(trade: Trade, market: Planted) -> float:
@@ -183,9 +131,10 @@ def break_even(result: Result) -> float | None:
     return earned / paid if earned > 0 and paid > 0 else None
 
 
-def verdict(runs: Sequence[Edges], noise: Placebo) -> tuple[str, str]:
-    """("none", "before costs" or "after costs", and why): an edge counts only if its whole interval is above zero,
-    if no more than one placebo in twenty has as much, and if it outlives one bar of delay."""
+def verdict(runs: Sequence[Edges], noise: Placebo, deflated_sharpe: float | None) -> tuple[str, str]:
+    """("none", "before costs", "unproven" or "after costs", and why). An edge counts only if its whole interval is
+    above zero, if no more than one placebo in twenty has as much, and if it outlives one bar of delay; it is proven
+    only if the Sharpe ratio is, with regard to every trial on these data."""
     real, later = runs[0], runs[1]
     if real.gross is None or real.net is None:
         return "none", f"{real.trades} trades are too few to tell"
@@ -197,7 +146,13 @@ def verdict(runs: Sequence[Edges], noise: Placebo) -> tuple[str, str]:
         return "none", "it is gone one bar later: it would have to be faster than the next open"
     if real.net.low <= 0:
         return "before costs", "costs take it: the interval of the net edge a trade reaches zero or below"
-    return "after costs", "the interval of the net edge a trade is above zero"
+    if deflated_sharpe is None or deflated_sharpe < PROVEN:
+        likely = "undefined" if deflated_sharpe is None else f"only {deflated_sharpe:.0%} likely to be above zero"
+        return "unproven", f"each trade earns after costs, but the deflated Sharpe ratio is {likely}"
+    return (
+        "after costs",
+        "the interval of the net edge a trade is above zero, and the deflated Sharpe ratio with it",
+    )
 
 
 def _estimate(values: Floats, seed: int) -> Estimate | None:

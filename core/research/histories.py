@@ -3,6 +3,7 @@
 All are drawn from a seed, and none moves a bar that it says it keeps.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -70,15 +71,17 @@ def permuted(panel: Panel, seed: int) -> Panel:
     """A placebo: the bars of `panel` in a random order, the same for all assets, prices rebuilt from the moves.
 
     Whole bars change place (gap to the open, high, low and close against the open, turnover, silence), so that
-    each bar keeps its shape and assets keep their correlation; what the past says of the next bar is gone, and no
-    causal rule can earn before costs, but for the little that is known of a sum that must come out (of the order
-    1 / T). Funding stays where it was. Bars before the last asset's first are left out.
+    each bar keeps its shape and assets keep their correlation. The gaps are moved by as much as makes each asset's
+    mean return zero: then no rule that knows only the past can earn before costs, whether it holds pairs or the
+    market, but for the little that is known of sums that must come out (of the order 1 / T). Funding stays where
+    it was. Bars before the last asset's first are left out.
     """
     whole = traded_by_all(panel)
     order = np.random.default_rng(seed).permutation(len(whole) - 1) + 1
     close = whole.close
-    gap = np.log(whole.open[1:] / close[:-1])
     body = np.log(close / whole.open)
+    gap = np.log(whole.open[1:] / close[:-1])
+    gap -= np.where(whole.valid[1:], np.log(np.mean(close[1:] / close[:-1], axis=0)), 0.0)
     moves = np.vstack([np.zeros((1, close.shape[1])), gap[order - 1] + body[order]])
     path = np.log(close[0]) + np.cumsum(moves, axis=0)
     new_close = np.exp(path)
@@ -109,23 +112,31 @@ class Planted(NamedTuple):
 
 
 def planted(
-    like: Panel, seed: int, bars: int, *, half_life: float = 12.0, deviation: float = 0.02, noise: float = 0.003
+    like: Panel,
+    bars: int,
+    seed: int,
+    pair: Sequence[str] = (),
+    *,
+    half_life: float = 12.0,
+    deviation: float = 0.02,
+    noise: float = 0.003,
 ) -> Planted:
-    """`bars` bars of the assets of `like`, on its grid, with one edge: the first two assets' spread reverts.
+    """`bars` bars of the assets of `like`, on its grid, with one edge: the spread of `pair` (the first two assets,
+    if it is not given) reverts. No other asset trades: they stand still, silent, after their first bar.
 
-    log price of asset i = market + own random walk + c_i * s, with c = (+1/2, -1/2, 0, ...) and s a stationary
-    Ornstein-Uhlenbeck process of `half_life` bars and standard deviation `deviation` (Uhlenbeck and Ornstein
-    1930), sampled exactly: s' = phi s + deviation sqrt(1 - phi^2) e, phi = 2^(-1 / half_life). Market and own
-    walks step by Gaussians of deviation `noise`, e is standard Gaussian, so the expected return is exact:
-    exp(c_i (phi - 1) s + v_i / 2) - 1, with v_i the variance of the asset's one-bar log return given s.
-    All other pairs of assets without the first two have none: that their trades earn nothing is part of the test.
+    log price = market + own random walk + c * s, with c = +1/2 and -1/2 for the two, and s a stationary process of
+    Ornstein and Uhlenbeck (1930) of `half_life` bars and standard deviation `deviation`, sampled exactly:
+    s' = phi s + deviation sqrt(1 - phi^2) e, phi = 2^(-1 / half_life). Market and own walk step by Gaussians of
+    deviation `noise`, e is standard Gaussian, so the expected simple return given s is exact:
+    exp(c (phi - 1) s + v / 2) - 1, v = 2 noise^2 + c^2 deviation^2 (1 - phi^2).
     """
     rng = np.random.default_rng(seed)
     n = len(like.assets)
     phi = 0.5 ** (1.0 / half_life)
     kick = deviation * np.sqrt(1.0 - phi * phi)
     share = np.zeros(n)
-    share[:2] = 0.5, -0.5
+    share[[like.assets.index(asset) for asset in (pair or like.assets)[:2]]] = 0.5, -0.5
+    moving = share != 0.0
     s = np.empty(bars)
     s[0] = deviation * rng.standard_normal()
     shocks = kick * rng.standard_normal(bars)
@@ -133,14 +144,14 @@ def planted(
         s[t] = phi * s[t - 1] + shocks[t]
     market = np.cumsum(noise * rng.standard_normal((bars, 1)), axis=0)
     walk = np.cumsum(noise * rng.standard_normal((bars, n)), axis=0)
-    first = np.where(np.isfinite(like.close), like.close, np.nan)
-    level = np.nan_to_num(np.nanmedian(first, axis=0), nan=100.0)
-    close = level * np.exp(market + walk + s[:, None] * share)
+    level = np.nan_to_num(np.nanmedian(like.close, axis=0), nan=100.0)
+    close = level * np.exp(np.where(moving, market + walk + s[:, None] * share, 0.0))
     variance = 2.0 * noise**2 + (share * kick) ** 2
-    drift = np.expm1(s[:, None] * share * (phi - 1.0) + variance / 2.0)
+    drift = np.where(moving, np.expm1(s[:, None] * share * (phi - 1.0) + variance / 2.0), 0.0)
     opens = np.vstack([close[:1], close[:-1]])
     wick = np.exp(0.5 * noise * np.abs(rng.standard_normal((2, bars, n))))
     high, low = np.maximum(opens, close) * wick[0], np.minimum(opens, close) / wick[1]
     volume = 1e8 * np.exp(0.3 * rng.standard_normal((bars, n))) / close
+    volume[1:, ~moving] = 0.0
     ts = like.ts[0] + like.bar_ms * np.arange(bars, dtype=np.int64)
     return Planted(Panel.of(ts, like.assets, (opens, high, low, close, volume), like.bar_ms), drift)

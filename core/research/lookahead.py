@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from core.clock import iso
 from core.data.panel import Panel
+from core.domain.audit import Check, Finding
 from core.features.catalog import Arrays, Feature
-from core.research.findings import Check, Finding
 from core.research.histories import GRIDS, changed_after, earlier, touched
 from core.research.locate import Place, leak_place, named_place
 

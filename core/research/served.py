@@ -6,8 +6,8 @@ import numpy as np
 
 from core.clock import iso
 from core.data.panel import Panel
+from core.domain.audit import Check, Finding
 from core.features.catalog import Arrays, Feature
-from core.research.findings import Check, Finding
 from core.research.lookahead import apart, different
 
 AFTER = 300
