@@ -5,7 +5,7 @@ import asyncio
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ class Recording:
     start: int
     model: Model | None
     events: list[Event]
+    digest: str = ""
+    """What the demo has printed of its decisions and fills."""
+    home: Path = Path()
 
     @property
     def terms(self) -> Terms:
@@ -101,8 +104,9 @@ async def _record(plan: Plan, home: Path, data: Path | None) -> Recording:
             process.kill()
             await process.wait()
     assert process.returncode == 0, errors.decode()[-3000:]
-    assert all(json.loads(out)["agrees"].values()), out.decode()
-    return _read(plan, home, files)
+    said = json.loads(out)
+    assert all(said["agrees"].values()), out.decode()
+    return replace(_read(plan, home, files), digest=said["digest"], home=home)
 
 
 def _read(plan: Plan, home: Path, files: list[Path]) -> Recording:
