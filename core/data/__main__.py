@@ -5,6 +5,7 @@ Notes go to stderr; the result goes to stdout, as words, or with `--json` as one
 
 import argparse
 import sys
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from core.data.lake import Lake, Mode
 from core.data.manifest import Manifest
 from core.data.source import import_files
 from core.domain.errors import UserError
+
+MOST = 10
+"""Findings of one kind that are told in words."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,7 +67,12 @@ def _check(given: argparse.Namespace, lake: Lake) -> int:
     findings = check(given.data, lake.root, given.funding)
     acts = sum(finding.act for finding in findings)
     last = f"{acts} to act on, {len(findings) - acts} to know" if findings else "nothing found"
-    _tell(given, findings, "\n".join((*map(_line, findings), f"{given.data}: {last}")))
+    lines: list[str] = []
+    for (_, kind), group in groupby(findings, lambda finding: (finding.act, finding.kind)):
+        said = [_line(finding) for finding in group]
+        more = [f"      and {len(said) - MOST} more with a {kind}: --json has them all"] if len(said) > MOST else []
+        lines += said[:MOST] + more
+    _tell(given, findings, "\n".join((*lines, f"{given.data}: {last}")))
     return 1 if acts else 0
 
 

@@ -38,8 +38,9 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def check(source: str | Path, lake: str | Path, funding: Path | None = None) -> list[Finding]:
-    """All that is wrong with a file (and its `funding`) or a data set, worst first. UserError: it cannot be read as
-    candles at all, or a file of the data set is not what its manifest says."""
+    """All that is wrong with a file (and its `funding`) or a data set: what is to be acted on first, by kind.
+
+    UserError: it cannot be read as candles at all, or a file of the data set is not what its manifest says."""
     place = locate(source, lake)
     if isinstance(place, Path):
         candles = table_of(place, extra=SETTLEMENTS)
@@ -50,7 +51,7 @@ def check(source: str | Path, lake: str | Path, funding: Path | None = None) -> 
         manifest, candles, rates, _ = home.read(name)
         bar_ms = BARS_MS[manifest.bar]
     found = [*check_candles(candles, bar_ms), *(check_rates(rates, candles) if rates else ())]
-    return sorted(found, key=lambda finding: not finding.act)
+    return sorted(found, key=lambda finding: (not finding.act, finding.kind))
 
 
 def check_candles(rows: Rows, bar_ms: int) -> Iterator[Finding]:

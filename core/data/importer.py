@@ -33,6 +33,7 @@ RATES = ("funding_rate", "last_funding_rate", "rate")
 PERIODS = ("funding_interval_hours", "interval_hours", "period_hours")
 WIDE_TURNOVER = 1_000_000.0
 """What a bar of unknown volume is taken to have traded, in the quote currency: no asset seems busier."""
+DROP = "mend them, or keep the rest with cockpit data import --drop-bad"
 NOTES = 5
 """Assets named in full, of all those of which the same is to be told."""
 
@@ -62,7 +63,7 @@ def read_candles(
     if drop:
         rows = sound(rows)
     for wrong, what in impossible(rows):
-        rows.refuse(wrong, what)
+        rows.refuse(wrong, what, DROP)
     bar_ms = _bar_ms(rows, bar)
     rows.refuse_doubles()
     return rows, bar_ms
@@ -110,9 +111,11 @@ def sound(rows: Rows) -> Rows:
     group = np.cumsum(~again)
     contradicted = np.isin(group, group[differs])
     kept = ~again & ~contradicted
-    said = ((bad, "impossible rows"), (int(contradicted.sum()), "rows that contradict another of their time"),
-            (int((again & ~contradicted).sum()), "rows that were there twice"))  # fmt: skip
-    notes = tuple(f"{count} {what}: left out" for count, what in said if count)
+    equal = int((again & ~contradicted).sum())
+    said = {"impossible": bad, "contradicting another of its time": int(contradicted.sum()), "there twice": equal}
+    notes = tuple(
+        f"left out: {count} {'row' if count == 1 else 'rows'} {why}" for why, count in said.items() if count
+    )
     return rows.keep(kept)._replace(notes=rows.notes + notes)
 
 

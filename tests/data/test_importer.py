@@ -297,7 +297,8 @@ def test_an_impossible_candle_is_named(
         spoil(candles, row(candles, asset, int(panel.ts[bar])))
     backwards = {name: column[::-1] for name, column in candles.items()}
     path = write(tmp_path / file, backwards)
-    expected = f"{path}: ETH at {iso(ts)}: {said} (2 such rows): mend or drop them and import again"
+    way_out = "mend them, or keep the rest with cockpit data import --drop-bad"
+    expected = f"{path}: ETH at {iso(ts)}: {said} (2 such rows): {way_out}"
     assert refusal(path) == refusal(path, None, ASSETS, "1h") == expected
     assert load_panel(path, None, ("BTC",), "1h").valid.all(), "what is not asked for does no harm"
 
@@ -451,9 +452,9 @@ def test_bad_rows_are_left_out_on_demand_and_counted(tmp_path: Path, panel: Pane
     again["volume"][-1] += 1.0
     rows, _ = read_candles(write(tmp_path / "c.parquet", again), drop=True)
     assert rows.notes == (
-        "2 impossible rows: left out",
-        "3 rows that contradict another of their time: left out",
-        "1 rows that were there twice: left out",
+        "left out: 2 rows impossible",
+        "left out: 3 rows contradicting another of its time",
+        "left out: 1 row there twice",
     )
     loaded = panel_of(rows, HOUR_MS)
     gone = np.argwhere(~loaded.valid).tolist()

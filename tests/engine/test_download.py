@@ -247,4 +247,4 @@ async def test_candles_that_cannot_be_are_left_out_and_noted(lake: Lake) -> None
     market = Market(list(range(10)))
     market.candles[3] = Candle("BTC-USDT-SWAP", START_MS + 3 * HOUR_MS, 1.0, 1.0, 2.0, 1.0, 1.0)
     made = await Download(market, lake, Wanted("okx", ("BTC",)), silent).run()
-    assert (made.rows, made.notes) == (9, ("1 impossible rows: left out",))
+    assert (made.rows, made.notes) == (9, ("left out: 1 row impossible",))
