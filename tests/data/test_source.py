@@ -1,6 +1,7 @@
-"""`--data`: a file, a data set, a snapshot or a place elsewhere; what a run was fed with can be proven afterwards."""
+"""`--data`: a file, a data set, a snapshot or a place elsewhere; what a run was fed with can be proven."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -115,7 +116,7 @@ def test_a_period_is_half_open_and_remembers_what_was_known(
     open_ended, _ = open_source(source, lake.root, funding, None, "1h", START_MS + 1)
     assert (open_ended.ts == whole.ts[1:]).all()
     for start, end in ((START_MS + 48 * HOUR_MS, None), (None, START_MS), (START_MS + 1, START_MS + 2)):
-        line = refusal(lambda start=start, end=end: open_source(source, lake.root, funding, None, "1h", start, end))
+        line = refusal(partial(open_source, source, lake.root, funding, None, "1h", start, end))
         assert "no bar in that period; it has bars from 2024-01-01T00:00Z to 2024-01-02T23:00Z" in line
 
 
@@ -141,13 +142,9 @@ def test_months_are_appended_as_they_come(lake: Lake, tmp_path: Path, panel: Pan
 
 def test_times_are_utc_unless_they_say_otherwise() -> None:
     hour = START_MS + 13 * HOUR_MS
-    said = {
-        "2024-01-01": START_MS,
-        "2024-01-01T13:00": hour,
-        "2024-01-01T13:00Z": hour,
-        "2024-01-01 15:00+02:00": hour,
-    }
-    assert {text: moment(text) for text in said} == said
+    for text in ("2024-01-01T13:00", "2024-01-01T13:00Z", "2024-01-01 15:00+02:00"):
+        assert moment(text) == hour
+    assert moment("2024-01-01") == START_MS
     assert "'May': no time; give a day or a time, like 2024-05-01" in refusal(lambda: moment("May"), 2)
 
 
