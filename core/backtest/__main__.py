@@ -10,15 +10,18 @@ from pathlib import Path
 
 import msgspec
 
-from core.backtest.document import analyse, document
+from core.backtest.baselines import ALONE
+from core.backtest.document import Analysis, analyse, document
 from core.backtest.prepare import Progress, Request, moment, prepare
-from core.backtest.run import ENGINES, run_strategy
+from core.backtest.report import write_report
+from core.backtest.run import ENGINES, compare, desk_of, index_of, rule_of, run
 from core.backtest.trials import Trials, trial
 from core.clock import random_name, stamp, wall_ms
 from core.config import Settings, load
 from core.domain.backtest import Document
 from core.domain.errors import UserError
-from core.strategies.registry import strategy
+from core.domain.market import Floats
+from core.strategies.registry import Strategy
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,9 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(given: argparse.Namespace) -> Document:
-    rule = strategy(given.strategy)
-    changes = dict(_change(text) for text in given.set)
-    settings = load(given.config, options=changes)
+    settings, rule = _asked(given)
     _tell(0.0, "reading the data")
     request = Request(
         data=given.data,
@@ -67,29 +68,48 @@ def _run(given: argparse.Namespace) -> Document:
         manifest=given.manifest,
     )
     prepared = prepare(settings, request)
-    result = run_strategy(settings, prepared, rule, given.engine, _part(0.3, 0.9))
+    desk = desk_of(settings, prepared, rule, _part(0.0, 0.3))
+    alone = given.strategy in ALONE
+    others = compare(desk) if given.compare or alone else []
+    if alone:
+        result = next(other for other in others if other.strategy == given.strategy)
+        others = [other for other in others if given.compare and other is not result]
+    else:
+        result = run(desk, given.engine, _part(0.3, 0.9))
+        others = [other for other in others if other.strategy != given.strategy]
     _tell(0.9, "counting")
     trials = Trials(settings.paths.home)
     trials.record([trial(result)])
     told = analyse(result, trials.sharpes(result.source), seed=prepared.seed)
-    return _kept(document(told), settings, given)
+    beside = [analyse(other, seed=prepared.seed) for other in others]
+    return _kept(told, beside, index_of(prepared.panel, prepared.start), settings, given)
 
 
-def _change(text: str) -> tuple[str, str]:
-    """`KEY=VALUE` of a strategy's parameter, as a dotted key of the configuration."""
-    key, _, value = text.partition("=")
-    return f"strategy.divergence.{key.strip()}", value.strip()
+def _asked(given: argparse.Namespace) -> tuple[Settings, Strategy]:
+    """The strategy, and the settings with its changed parameters."""
+    rule = rule_of(given.strategy, load(given.config))
+    changes = (text.partition("=") for text in given.set)
+    options = {f"strategy.{rule.table or rule.name}.{key.strip()}": value.strip() for key, _, value in changes}
+    return load(given.config, options=options), rule
 
 
-def _kept(told: Document, settings: Settings, given: argparse.Namespace) -> Document:
-    """The document, in a folder of its own under this home where that was asked for."""
+def _kept(
+    told: Analysis, beside: list[Analysis], market: Floats, settings: Settings, given: argparse.Namespace
+) -> Document:
+    """The document; with it the report and, in a folder of its own under this home, both, where asked for."""
+    said, report = document(told, beside), given.report
+    folder = settings.paths.home / "runs" / f"{stamp(wall_ms())}-{given.strategy}-{random_name()[:4]}"
     if given.keep:
-        name = f"{stamp(wall_ms())}-{told.strategy}-{random_name()[:4]}"
-        folder = settings.paths.home / "runs" / name
         folder.mkdir(mode=0o700, parents=True)
-        told = msgspec.structs.replace(told, run=name)
-        (folder / "result.json").write_bytes(msgspec.json.encode(told))
-    return told
+        report = report or folder / "report.html"
+    if report:
+        _tell(0.95, "drawing the report")
+        write_report(report, told, beside, market)
+        said = msgspec.structs.replace(said, report=str(report))
+    if given.keep:
+        said = msgspec.structs.replace(said, run=folder.name)
+        (folder / "result.json").write_bytes(msgspec.json.encode(said))
+    return said
 
 
 def _part(low: float, high: float) -> Progress:

@@ -30,6 +30,8 @@ from core.venues.okx_local.market import Market
 PARAMS = IndicatorParams()
 OVERSOLD, OVERBOUGHT = 30.0, 70.0
 REGIME = "btc-eth-regime"
+ALONE = ("buy-hold", "ma-cross", "rsi", "supertrend")
+"""The baselines that trade each asset for itself."""
 
 
 def baselines(

@@ -45,7 +45,7 @@ def document(told: Analysis, compared: Sequence[Analysis] = ()) -> Document:
         engine=result.engine,
         standing=standing,
         verdict=sentence,
-        params=result.params,
+        params={name: _written(value) for name, value in result.params.items()},
         source=msgspec.convert(result.source, Source, from_attributes=True),
         assumptions=result.assumptions,
         seed=result.seed,
@@ -61,6 +61,11 @@ def document(told: Analysis, compared: Sequence[Analysis] = ()) -> Document:
             for other in compared
         ),
     )
+
+
+def _written(value: float | int | str) -> float | int | str:
+    """JSON knows no infinity: it would come back as nothing."""
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def thinned(length: int, most: int = POINTS) -> Ints:

@@ -1,14 +1,34 @@
-"""One run of a registered strategy, by either engine, under the configured assumptions."""
+"""One run by name, and the baselines beside it, under the configured assumptions."""
 
+import msgspec
+import numpy as np
+
+from core.backtest.baselines import ALONE, baselines
 from core.backtest.events import Assumptions, market_of, run_events
 from core.backtest.prepare import Prepared, Progress, bundle_of
 from core.backtest.result import Result
 from core.backtest.vectorised import run_vectorised
 from core.compose import make_limits, make_trader
 from core.config import Settings
-from core.strategies.registry import Strategy
+from core.data.panel import Panel
+from core.domain.market import Floats
+from core.strategies.registry import Strategy, strategy
+from core.trader import Trader
+from core.venues.okx_local.market import Market
 
 ENGINES = ("events", "vectorised")
+NO_MODEL = "zscore"
+"""The strategy whose universe and sizes a baseline is given, where it is run by itself."""
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """All that a run needs: who trades, on what, under which assumptions."""
+
+    settings: Settings
+    prepared: Prepared
+    trader: Trader
+    market: Market
+    assumed: Assumptions
 
 
 def assumptions_of(settings: Settings) -> Assumptions:
@@ -16,25 +36,47 @@ def assumptions_of(settings: Settings) -> Assumptions:
     return Assumptions(**settings.backtest.model_dump())
 
 
-def run_strategy(settings: Settings, prepared: Prepared, rule: Strategy, engine: str, progress: Progress) -> Result:
-    """Run `rule` over the prepared period."""
+def rule_of(name: str, settings: Settings) -> Strategy:
+    """The strategy of that name; of a baseline of single assets, the one that it is measured by."""
+    return strategy(NO_MODEL if name in ALONE else name, settings)
+
+
+def desk_of(settings: Settings, prepared: Prepared, rule: Strategy, progress: Progress) -> Desk:
+    """The desk of a strategy; its model is trained if there is none of this data yet."""
     bundle = bundle_of(settings, prepared, progress) if rule.needs_model else None
     assumed = assumptions_of(settings)
     market = market_of(prepared.panel, prepared.start, 0, prepared.seed)
     limits = make_limits(settings, assumed.rules().taker)
     trader = make_trader(settings, rule, bundle, {spec.id: spec for spec in market.instruments}, limits)
+    return Desk(settings, prepared, trader, market, assumed)
+
+
+def run(desk: Desk, engine: str, progress: Progress) -> Result:
+    """Run the desk's strategy over its period, by either engine."""
+    cash, source, seed = desk.settings.demo.cash, desk.prepared.source, desk.prepared.seed
     if engine == "vectorised":
-        return run_vectorised(
-            trader, market, float(settings.demo.cash), assumed, prepared.source, seed=prepared.seed
-        )
-    run = run_events(
-        [trader],
-        market,
-        settings.demo.cash,
-        assumed,
-        prepared.source,
-        seed=prepared.seed,
-        catastrophe_share=settings.risk.catastrophe_share,
+        return run_vectorised(desk.trader, desk.market, float(cash), desk.assumed, source, seed=seed)
+    return run_events(
+        [desk.trader],
+        desk.market,
+        cash,
+        desk.assumed,
+        source,
+        seed=seed,
+        catastrophe_share=desk.settings.risk.catastrophe_share,
         progress=progress,
-    )
-    return run.result
+    ).result
+
+
+def compare(desk: Desk) -> list[Result]:
+    """The baselines on the same bars, with the same costs."""
+    market = market_of(desk.prepared.panel, desk.prepared.start, 0, desk.prepared.seed)
+    return baselines(desk.trader, market, float(desk.settings.demo.cash), desk.assumed, desk.prepared.source)
+
+
+def index_of(panel: Panel, start: int) -> Floats:
+    """(T+1,) the market itself at the rows of a result: equal shares of all assets priced at the start, held."""
+    closes = panel.close[start - 1 :]
+    with np.errstate(invalid="ignore"):
+        shares: Floats = np.nanmean(closes / closes[0], axis=1)
+    return shares
