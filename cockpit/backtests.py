@@ -13,7 +13,6 @@ from core.clock import in_thread
 from core.domain.backtest import Document
 from core.domain.errors import UserError
 
-STRATEGIES = ("divergence", "zscore", "btc-eth-regime", "buy-hold", "ma-cross", "rsi", "supertrend")
 ENGINES = ("vectorised", "events")
 SHOWN = 100
 """Runs that are listed; older ones stay on disk."""
@@ -31,7 +30,9 @@ class Field(NamedTuple):
 
 
 class Form:
-    """What to run. Only what differs from the defaults is kept, and handed to the process."""
+    """What to run. Only what differs from the defaults is kept, and handed to the process.
+
+    `parameters` are those of each strategy, with their defaults; `own` says what runs where no data is named."""
 
     def __init__(self, parameters: Mapping[str, Mapping[str, object]], own: str = "the demo's own market") -> None:
         self.parameters = parameters
@@ -43,7 +44,7 @@ class Form:
         """What is run, on what."""
         empty = self.own if self.data_sets else "none: cockpit data import FILE"
         return [
-            Field("strategy", "divergence", STRATEGIES),
+            Field("strategy", next(iter(self.parameters), "divergence"), tuple(self.parameters)),
             Field("data", "", ("", *self.data_sets), empty=empty),
             Field("funding", "", empty="as the data set has it"),
             Field("from", "", empty="the first bar"),
@@ -155,8 +156,8 @@ class Backtests:
         self.changed()
         try:
             words = [*self.form.arguments(), "--keep", *self.options]
-            line = await jobs.run(self.module, words, self._progress)
-            document = msgspec.json.decode(line, type=Document)
+            ended = await jobs.run(self.module, words, self._progress)
+            document = msgspec.json.decode(ended.document(), type=Document)
         except UserError as error:
             job.state, job.text = "failed", str(error)
         except msgspec.MsgspecError as error:

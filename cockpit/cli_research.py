@@ -32,7 +32,7 @@ Engine = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    for command in (backtest,):
+    for command in (backtest, sweep, audit):
         app.command(rich_help_panel=RESEARCH)(command)
 
 
@@ -66,3 +66,63 @@ def backtest(
 
     run = research.Run(engine, data, funding, from_, to, seed, train_bars, tuple(set_ or ()), config)
     research.backtest(strategy, run, report=report, compare=compare, as_json=json, quiet=quiet)
+
+
+def sweep(
+    strategy: StrategyName,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=V1,V2", help="Values of a parameter; repeated: every combination."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="N random sets drawn from the grid.")
+    ] = None,
+    on: Annotated[str | None, typer.Option(metavar="WHERE", help="Where it runs (default: local)")] = None,
+    data: Data = None,
+    funding: Funding = None,
+    from_: From = None,
+    to: To = None,
+    seed: Seed = None,
+    train_bars: TrainBars = None,
+    set_: Set = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    config: Config = None,
+) -> None:
+    """Run a strategy with many sets of parameters; every one counts as a trial on its data.
+
+    Example:  cockpit sweep divergence --grid z_entry=1,1.5,2 --grid z_exit=0,0.5 --data perp-1h
+    """
+    from cockpit.commands import research
+
+    run = research.Run(None, data, funding, from_, to, seed, train_bars, tuple(set_ or ()), config)
+    research.sweep(strategy, run, grid=grid or (), trials=trials, on=on, as_json=json, quiet=quiet)
+
+
+def audit(
+    strategy: StrategyName,
+    data: Data = None,
+    funding: Funding = None,
+    from_: From = None,
+    to: To = None,
+    seed: Seed = None,
+    train_bars: TrainBars = None,
+    model: Annotated[
+        Path | None, typer.Option(exists=True, metavar="BUNDLE", help="Audit this model, not one trained for it.")
+    ] = None,
+    set_: Set = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    config: Config = None,
+) -> None:
+    """Ask whether a strategy's figures can be trusted, and whether there is an edge in them.
+
+    Integrity (look-ahead, warm-up, live against history, accounting) must pass, else the exit code is 1 and the
+    cause is named with its mend. The edge (delay, costs, placebo, a planted one) is reported as it is.
+
+    Example:  cockpit audit divergence --data perp-1h
+    """
+    from cockpit.commands import research
+
+    run = research.Run(None, data, funding, from_, to, seed, train_bars, tuple(set_ or ()), config)
+    research.audit(strategy, run, model=model, as_json=json, quiet=quiet)

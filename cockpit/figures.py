@@ -29,6 +29,12 @@ def span(ms: int) -> str:
     return next((f"{ms // size}{name}" for size, name in SPANS if ms >= size and ms % size == 0), f"{ms}ms")
 
 
+def data(document: Document) -> str:
+    """The data it ran on, and whose they are."""
+    source = document.source
+    return f"{source.name or source.content[:12]}{f' ({source.venue})' if source.venue else ''}"
+
+
 def day(ms: int) -> str:
     """A date, UTC."""
     return format.clock(ms, "%Y-%m-%d")
@@ -74,7 +80,7 @@ def figures(document: Document) -> list[Figure]:
             "net return", format.percent(m.total_return), between(s.total_return, format.percent), m.total_return
         ),
         Figure("Sharpe", ratio(m.sharpe), between(s.sharpe, ratio), m.sharpe or 0.0),
-        Figure("deflated Sharpe", share(s.deflated_sharpe), f"chance of an edge, {trials}"),
+        Figure("deflated Sharpe", share(s.deflated_sharpe), f"confidence after {trials}"),
         Figure("max drawdown", format.percent(m.max_drawdown.depth), between(s.max_drawdown, format.percent)),
         Figure("profit a trade", money(t.expectancy), between(s.trade_profit, money), t.expectancy or 0.0),
         Figure("trades", f"{t.count:,}", f"hit {share(t.hit_rate)}, profit factor {plain(t.profit_factor)}"),
@@ -109,6 +115,12 @@ def costs(metrics: Metrics) -> list[tuple[str, float]]:
         ("funding", m.funding),
         ("net", m.net),
     ]
+
+
+def contenders(document: Document) -> list[tuple[str, Metrics, Estimate | None]]:
+    """This run and those it is compared with: name, figures, interval of the net return."""
+    own = (document.strategy, document.metrics, document.statistics.total_return)
+    return [own, *((other.strategy, other.metrics, other.total_return) for other in document.compared)]
 
 
 def pairs(metrics: Metrics) -> list[PairFigures]:

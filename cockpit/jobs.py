@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from core.domain.errors import UserError
 
@@ -26,11 +27,32 @@ LINE = 2**20
 """The longest line of progress, in bytes."""
 
 
-async def run(module: str, arguments: Sequence[str], progress: Progress) -> bytes:
-    """Run `python -m module arguments` at low priority, and give the last line that it wrote on stdout.
+class Ended(NamedTuple):
+    """A job that has ended: all that it wrote on stdout, its last line on stderr that was no progress, its code."""
 
-    Lines on stderr that are JSON with `progress` and `text` are passed on. Raises UserError with the last other
-    line, and the job's exit code, where it fails. Cancelling ends the process.
+    out: bytes
+    reason: str
+    code: int
+
+    def refuse(self) -> None:
+        """Raise UserError, with the reason and the code, if it failed."""
+        if self.code:
+            code = self.code if self.code in (1, 2) else 1
+            raise UserError(self.reason or f"the job ended with code {self.code} and said nothing", code)
+
+    def document(self) -> bytes:
+        """The result: the last line of stdout. Raises UserError where there is none."""
+        self.refuse()
+        lines = self.out.strip().splitlines()
+        if not lines:
+            raise UserError(f"the job ended without a result{f': {self.reason}' if self.reason else ''}")
+        return lines[-1]
+
+
+async def run(module: str, arguments: Sequence[str], progress: Progress) -> Ended:
+    """Run `python -m module arguments` at low priority, to its end.
+
+    Lines on stderr that are JSON with `progress` and `text` are passed on. Cancelling ends the process.
     """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *arguments),
@@ -49,14 +71,7 @@ async def run(module: str, arguments: Sequence[str], progress: Progress) -> byte
     except BaseException:
         await _end(process)
         raise
-    if code:
-        raise UserError(
-            reason or f"{module} ended with code {code} and said nothing", code if code in (1, 2) else 1
-        )
-    lines = out.strip().splitlines()
-    if not lines:
-        raise UserError(f"{module} ended without a result{f': {reason}' if reason else ''}")
-    return lines[-1]
+    return Ended(out, reason, code)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

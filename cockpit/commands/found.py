@@ -11,11 +11,10 @@ STYLES = {"losing": "bold red", "promising": "bold green"}
 
 def backtest_tables(document: Document) -> list[Table | Text | str]:
     """A run, told honestly: no profit without its period, its costs, its trades and its interval."""
-    source = document.source
     head = Text.assemble(
         (f"{document.strategy}", "bold"),
-        f", {document.engine}, on {source.name or source.content[:12]} ({source.venue}), ",
-        f"{len(source.assets)} assets\n",
+        f", {document.engine}, on {figures.data(document)}, ",
+        f"{len(document.source.assets)} assets\n",
         f"{figures.period(document)}, deposit {format.number(document.metrics.deposit)}\n",
         (figures.standing(document), STYLES.get(document.standing, "bold yellow")),
         f"  {document.verdict}",
@@ -71,13 +70,16 @@ def _pairs(document: Document) -> list[Table]:
 def _compared(document: Document) -> list[Table]:
     if not document.compared:
         return []
-    table = Table("same data and costs", "net return", "Sharpe", "drawdown", "trades", box=None, pad_edge=False)
+    table = Table(
+        "same data and costs", "net return", "95%", "Sharpe", "drawdown", "trades", box=None, pad_edge=False
+    )
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, m in ((document.strategy, document.metrics), *((c.strategy, c.metrics) for c in document.compared)):
+    for name, m, interval in figures.contenders(document):
         table.add_row(
             name,
             Text(format.percent(m.total_return), style=_sign(m.total_return)),
+            figures.between(interval, format.percent),
             figures.ratio(m.sharpe),
             format.percent(m.max_drawdown.depth),
             f"{m.trades.count:,}",

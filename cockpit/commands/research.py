@@ -2,9 +2,9 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import typer
@@ -14,12 +14,15 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from cockpit import jobs
 from cockpit.commands.found import backtest_tables
 from cockpit.commands.processes import flags
+from cockpit.jobs import Ended
 from core.config import load
 from core.domain.backtest import Document
 from core.domain.errors import UserError
 
 BACKTEST = "core.backtest"
 """The module that runs one strategy."""
+RESEARCH = "core.research"
+"""The module that asks questions of many runs."""
 
 
 class Run(NamedTuple):
@@ -51,25 +54,41 @@ class Run(NamedTuple):
 def backtest(strategy: str, run: Run, *, report: Path | None, compare: bool, as_json: bool, quiet: bool) -> None:
     """One run, kept beside the earlier runs."""
     own = flags(report=report.absolute() if report else None, compare=compare, keep=True)
-    line = follow(BACKTEST, [strategy, *run.words(), *own], quiet=quiet)
-    tell(line, as_json, lambda: backtest_tables(msgspec.json.decode(line, type=Document)))
-
-
-def tell(line: bytes, as_json: bool, tables: Callable[[], Sequence[Any]]) -> None:
-    """Print a job's document as it came, or as tables for people."""
+    line = follow(BACKTEST, [strategy, *run.words(), *own], quiet=quiet).document()
     if as_json:
         typer.echo(line)
         return
     try:
-        shown = tables()
+        document = msgspec.json.decode(line, type=Document)
     except msgspec.MsgspecError as error:
         raise UserError(f"the result cannot be read: {error}; ask for it with --json") from None
     console = Console(highlight=False)
-    for part in shown:
+    for part in backtest_tables(document):
         console.print(part)
 
 
-def follow(module: str, arguments: Sequence[str], *, quiet: bool) -> bytes:
+def audit(strategy: str, run: Run, *, model: Path | None, as_json: bool, quiet: bool) -> None:
+    """Both verdicts, as the audit itself words them; code 1 where integrity did not pass."""
+    own = flags(model=model.absolute() if model else None, json=as_json)
+    _pass_on(["audit", strategy, *run.words(), *own], quiet)
+
+
+def sweep(
+    strategy: str, run: Run, *, grid: Sequence[str], trials: int | None, on: str | None, as_json: bool, quiet: bool
+) -> None:
+    """Many parameter sets, ranked as the sweep itself words it."""
+    own = flags(grid=tuple(grid), trials=trials, on=on, json=as_json)
+    _pass_on(["sweep", strategy, *run.words(), *own], quiet)
+
+
+def _pass_on(words: Sequence[str], quiet: bool) -> None:
+    """Print what research says: it may have found something, and fail for it."""
+    ended = follow(RESEARCH, words, quiet=quiet)
+    typer.echo(ended.out, nl=False)
+    ended.refuse()
+
+
+def follow(module: str, arguments: Sequence[str], *, quiet: bool) -> Ended:
     """Run a job with its progress on stderr: a bar where somebody looks, else a line a step. Ctrl-C and SIGTERM
     end it, with exit code 130."""
     console = Console(stderr=True, highlight=False)
@@ -93,7 +112,7 @@ def follow(module: str, arguments: Sequence[str], *, quiet: bool) -> bytes:
             typer.echo(text, err=True)
         said = text
 
-    async def work() -> bytes:
+    async def work() -> Ended:
         here = asyncio.current_task()
         assert here is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, here.cancel)

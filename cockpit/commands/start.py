@@ -10,6 +10,7 @@ from cockpit.backtests import Backtests, Form
 from cockpit.commands.processes import Background, become, flags
 from cockpit.commands.running import found, snapshot
 from core.config import Settings, load
+from core.config.settings import STRATEGIES
 from core.domain.errors import UserError
 from core.domain.snapshot import Snapshot
 
@@ -108,10 +109,11 @@ def _start(settings: Settings, words: list[str]) -> None:
 
 def _backtests(settings: Settings) -> Backtests:
     """What the backtest screen needs of the settings: the terminal itself reads none."""
-    parameters = settings.strategy.divergence.model_dump()
-    demo = settings.demo
+    demo, tables = settings.demo, settings.strategy.outside
+    ours = dict.fromkeys(STRATEGIES, settings.strategy.divergence.model_dump())
+    others = {name: {key: row[key] for key in row if key != "path"} for name, row in tables.items()}
     form = Form(
-        dict.fromkeys(("divergence", "zscore"), parameters),
+        {**ours, **others},
         own=Path(demo.replay).name if demo.replay else f"the synthetic market, seed {demo.seed}",
     )
     options = tuple(flags(config=settings.file.absolute() if settings.file else None))

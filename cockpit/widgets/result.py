@@ -82,13 +82,12 @@ class ResultPanel(Panel):
 
     def _head(self, told: Document, width: int) -> Iterator[Line]:
         p = self.palette
-        source = told.source
         style = {"losing": p.loss, "promising": p.profit}.get(told.standing, p.attention)
         yield [
             (f" {told.strategy}", p.strong),
-            (f"  {told.engine}, on {source.name or source.content[:12]} ({source.venue})", p.text),
+            (f"  {told.engine}, on {figures.data(told)}", p.text),
         ]
-        yield [(f" {figures.period(told)}, {len(source.assets)} assets", p.muted)]
+        yield [(f" {figures.period(told)}, {len(told.source.assets)} assets", p.muted)]
         yield [(f" {figures.standing(told)}", style + p.bold)]
         for text in wrap(told.verdict, max(width - 2, 20)):
             yield [(f" {text}", p.text)]
@@ -189,14 +188,14 @@ class ResultPanel(Panel):
         if not told.compared:
             return
         yield from self._title("beside the baselines", "same data, same costs")
-        yield [(f" {'':<16}{'net return':>11}{'Sharpe':>8}{'drawdown':>10}{'costs':>11}{'trades':>8}", p.muted)]
-        for name, m in ((told.strategy, told.metrics), *((c.strategy, c.metrics) for c in told.compared)):
-            paid = m.money.slippage + m.money.fees + m.money.funding
+        yield [(f" {'':<15}{'net return':>11}{'95%':>20}{'Sharpe':>8}{'drawdown':>10}{'trades':>8}", p.muted)]
+        for name, m, interval in figures.contenders(told):
             yield [
-                (f" {column(name, 16)}", p.strong if m is told.metrics else p.text),
+                (f" {column(name, 15)}", p.strong if m is told.metrics else p.text),
                 (f"{format.percent(m.total_return):>11}", p.signed(m.total_return)),
+                (f"{figures.between(interval, lambda x: format.percent(x, 1)):>20}", p.muted),
                 (f"{figures.ratio(m.sharpe):>8}{format.percent(m.max_drawdown.depth):>10}", p.text),
-                (f"{format.number(paid, 0, 10, sign=True):>11}{m.trades.count:>8,}", p.text),
+                (f"{m.trades.count:>8,}", p.muted),
             ]
 
     def _months(self, told: Document) -> Iterator[Line]:

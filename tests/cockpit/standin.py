@@ -1,4 +1,4 @@
-"""A stand-in for `python -m core.backtest`: tells progress, keeps a run and prints its document.
+"""A stand-in for `python -m core.backtest` and core.research: tells progress, keeps a run, prints its document.
 
 What it does hangs on the strategy's name: `refused` fails with a reason, `endless` works until it is ended,
 `patient` waits for SIGUSR1, `mute` says nothing. In the folder `runs` of COCKPIT_HOME it keeps what the real
@@ -106,7 +106,12 @@ def document(seed: int = 7, strategy: str = "divergence", data: str = "perp-1h",
 def compared(seed: int) -> tuple[Compared, ...]:
     """The baselines of a run."""
     lines = {name: curve(seed + place) for place, name in enumerate(("buy-hold", "rsi"), 40)}
-    return tuple(Compared(name, figures(seed, line), line) for name, line in lines.items())
+    told = {name: figures(seed, line) for name, line in lines.items()}
+    gains = {name: metrics.total_return for name, metrics in told.items()}
+    return tuple(
+        Compared(name, told[name], line, Estimate(gains[name], gains[name] - 0.2, gains[name] + 0.3))
+        for name, line in lines.items()
+    )
 
 
 def keep(home: Path, name: str, told: Document, report: str = "") -> Document:
@@ -128,6 +133,13 @@ def main() -> int:
     home = Path(os.environ["COCKPIT_HOME"])
     (home / "asked.json").write_text(json.dumps({"words": words, "pid": os.getpid(), "nice": os.nice(0)}))
     tell(0.1, "reading data")
+    if strategy == "audit":
+        print("INTEGRITY   FAILED\nEDGE        none")
+        print("peeking: integrity failed: z_score at 2024-01-02", file=sys.stderr)
+        return 1
+    if strategy == "sweep":
+        print('{"sets": 4}')
+        return 0
     if strategy == "refused":
         print("data set 'perp': its hashes do not hold", file=sys.stderr)
         return 1

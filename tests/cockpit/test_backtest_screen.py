@@ -18,7 +18,10 @@ from cockpit.screens.backtest import BacktestScreen
 from cockpit.screens.dashboard import Dashboard
 from cockpit.screens.modals import Help
 
-PARAMETERS = {"divergence": {"z_entry": 1.0, "z_window": 24, "switch": True}}
+PARAMETERS: dict[str, dict[str, object]] = {
+    "divergence": {"z_entry": 1.0, "z_window": 24, "switch": True},
+    "outside": {},
+}
 HERE = Path(__file__).resolve().parent
 
 
@@ -98,9 +101,9 @@ async def test_choices_are_turned_values_are_typed_and_only_changes_are_asked(ho
 async def test_another_strategy_has_other_parameters(home: Path) -> None:
     async with bench(home) as it:
         assert "z_window" in it.text(it.app.backtest.setup)
-        await it.press("right", "right")
+        await it.press("right")
         text = it.text(it.app.backtest.setup)
-        assert "btc-eth-regime" in text and "z_window" not in text and "no parameters" in text
+        assert "outside" in text and "z_window" not in text and "no parameters" in text
 
 
 async def test_escape_leaves_a_value_as_it_was(home: Path) -> None:
@@ -173,7 +176,7 @@ async def test_a_result_tells_figures_with_intervals_costs_pairs_and_assumptions
         await it.until(lambda: it.app.backtests.runs)
         text = it.text(it.app.backtest.result)
         for word in (
-            "-31.89% … +18.11%", "deflated Sharpe", "an edge, 27 trials", "153", "slippage", "-153.00",
+            "-31.89% … +18.11%", "deflated Sharpe", "confidence after 27 trials", "153", "slippage", "-153.00",
             "ADA/DOT (open)", "buy-hold", "Oct", "taker 5.0 bp", "2 bars of DOT", "9f2c9f2c", "report.html",
             "drawdown", "the deposit",
         ):  # fmt: skip

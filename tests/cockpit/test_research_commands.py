@@ -17,7 +17,8 @@ from core.domain.backtest import Document, Statistics
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = (
-    "from cockpit.commands import research; research.BACKTEST = 'standin'\nfrom cockpit.cli import main; main()"
+    "from cockpit.commands import research; research.BACKTEST = research.RESEARCH = 'standin'\n"
+    "from cockpit.cli import main; main()"
 )
 
 
@@ -78,7 +79,8 @@ async def test_a_run_is_told_as_tables_with_its_period_costs_trades_and_interval
     assert done.code == 0
     for word in (
         "2024-01-01 → 2024-10-26, 7,200 bars of 1h", "UNPROVEN", "net return", "-31.89% … +18.11%", "153",
-        "an edge, 27 trials", "slippage", "funding", "XRP/ADA", "ADA/DOT (open)", "buy-hold", "digest", "made-7",
+        "confidence after 27 trials", "slippage", "funding", "XRP/ADA", "ADA/DOT (open)", "buy-hold", "digest",
+        "made-7",
         str(shell.home / "runs" / "made-7" / "report.html"),
     ):  # fmt: skip
         assert word in done.out, word
@@ -149,6 +151,30 @@ async def test_interrupting_ends_the_process_too(shell: Shell, sign: signal.Sign
         os.kill(int(str(shell.asked["pid"])), 0)
 
 
+async def test_an_audit_is_told_even_where_it_fails_and_its_code_is_handed_on(shell: Shell) -> None:
+    (shell.home / "bundle").mkdir()
+    done = await shell("audit peeking --data perp --set z_entry=2 --model bundle --quiet")
+    assert done.code == 1 and done.out == "INTEGRITY   FAILED\nEDGE        none\n"
+    assert done.err == "cockpit: peeking: integrity failed: z_score at 2024-01-02\n"
+    assert shell.asked["words"] == [
+        "peeking", "--data", "perp", "--set", "z_entry=2", "--model", f"{shell.home}/bundle"
+    ]  # fmt: skip
+
+
+async def test_a_sweep_is_told_as_it_words_itself(shell: Shell) -> None:
+    done = await shell("sweep divergence --grid z_entry=1,2 --grid z_exit=0,0.5 --trials 9 --on local --json")
+    assert done == Done(0, '{"sets": 4}\n', "reading data\n")
+    assert shell.asked["words"] == [
+        "divergence", "--grid", "z_entry=1,2", "--grid", "z_exit=0,0.5", "--trials", "9", "--on", "local", "--json"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["backtest", "sweep", "audit"])
+async def test_each_help_of_research_teaches_with_an_example(shell: Shell, command: str) -> None:
+    done = await shell(f"{command} --help")
+    assert done.code == 0 and f"cockpit {command}" in done.out.partition("Example:")[2].partition("\n")[0]
+
+
 def test_what_is_not_known_is_never_dressed_up() -> None:
     told = document()
     none = dict.fromkeys(("total_return", "sharpe", "max_drawdown", "trade_profit"))
@@ -159,7 +185,9 @@ def test_what_is_not_known_is_never_dressed_up() -> None:
         metrics=msgspec.structs.replace(told.metrics, sharpe=None, pairs=()),
     )  # fmt: skip
     said = text(bare)
-    assert said.count("no interval: too few") == 4 and "an edge, 1 trial" in said and "nan" not in said.lower()
+    assert (
+        said.count("no interval: too few") == 4 and "confidence after 1 trial" in said and "nan" not in said.lower()
+    )
 
 
 def test_a_screenful_of_pairs_is_its_best_and_its_worst() -> None:
