@@ -80,3 +80,10 @@ def test_verdicts(case: dict[str, float], standing: str, words: str) -> None:
 def test_a_verdict_names_period_trades_costs_and_interval() -> None:
     _, sentence = judged(-0.01, 0.5)
     assert "Made 5.0% in 250 days, 200 trades and all costs (95% interval −1.0% to +50.0%)" in sentence
+
+
+def test_a_parameter_without_end_survives_json() -> None:
+    result = msgspec.structs.replace(made_result(3), params={"switch_threshold": float("inf"), "z_entry": 1.0})
+    told = document(analyse(result))
+    again = msgspec.json.decode(msgspec.json.encode(told), type=Document)
+    assert again.params == {"switch_threshold": "inf", "z_entry": 1.0}
