@@ -17,6 +17,8 @@ from core.domain.market import Floats
 
 MARKED = 3
 """Longest underwater periods that are shaded."""
+SLIGHT = 0.0005
+"""A drawdown that would be printed as 0.0%."""
 LISTED = 5
 BUCKETS = 180
 """Stretches of time over which exposure is averaged."""
@@ -99,6 +101,7 @@ def _worst(result: Result, downs: Sequence[Drawdown]) -> str:
             )
         )
         for down in sorted(downs, key=lambda down: down.depth)[:LISTED]
+        if down.depth < -SLIGHT or len(downs) < LISTED
     )
     return table(("depth", "peak", "trough", "recovered", "to the trough", "under water"), rows)
 

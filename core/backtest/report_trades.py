@@ -1,5 +1,6 @@
 """The report's sections about trades: costs, distributions, attribution by pair, and the list itself."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
@@ -21,6 +22,8 @@ SPANS = (1, 2, 4, 8, 16, 24, 48, 96, 168, 336, 720)
 """Edges of the classes of time held, in hours, and the classes' names."""
 SPAN_NAMES = ("< 1 h", "1–2 h", "2–4 h", "4–8 h", "8–16 h", "16–24 h",
               "1–2 d", "2–4 d", "4–7 d", "7–14 d", "14–30 d", "> 30 d")  # fmt: skip
+KIND = re.compile(r" (?:to|at|after)? ?[-+\d]|(?<=^switched) ")
+"""Where the kind of an exit ends and its particulars begin: "z crossed to +0.12" is of the kind "z crossed"."""
 SIZES = 5
 CAST = 3_000
 """Trades drawn as points."""
@@ -167,7 +170,7 @@ def _by_exit(done: Sequence[Trade]) -> dict[str, list[Trade]]:
     """Trades by what closed them, the most frequent reason first."""
     groups: dict[str, list[Trade]] = {}
     for trade in done:
-        groups.setdefault(trade.exit or "not said", []).append(trade)
+        groups.setdefault(KIND.split(trade.exit)[0] or "not said", []).append(trade)
     return dict(sorted(groups.items(), key=lambda entry: -len(entry[1])))
 
 

@@ -39,7 +39,9 @@ def length(hours: float | None) -> str:
     """A time held, in hours or days: 6.5 h, 12.0 d."""
     if hours is None:
         return NONE
-    return f"{hours:,.1f} h" if hours < 72 else f"{hours / 24:,.1f} d"
+    if hours < 72:
+        return f"{hours:,.0f} h" if hours == int(hours) else f"{hours:,.1f} h"
+    return f"{hours / 24:,.1f} d"
 
 
 def cell(text: str, css: str = "") -> str:
