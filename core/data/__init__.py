@@ -1,4 +1,2 @@
-"""Market history: the Panel, its import and manifests, and the synthetic market. Under both wings.
-
-`panel` needs numpy alone; only `tables`, `importer` and `manifest` touch pyarrow.
-"""
+"""Market history: the Panel, files and the lake it comes from, what is wrong with them, and the synthetic market.
+Under both wings. `panel` and `synthetic` need numpy alone; reading files and the lake (`source`) needs pyarrow."""

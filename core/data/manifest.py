@@ -75,7 +75,7 @@ def libraries() -> dict[str, str]:
 
 
 def encode(manifest: Manifest) -> bytes:
-    """As it lies in the lake: one line a part would be nicer still, but any JSON reader can read this."""
+    """As it lies in the lake: JSON that people and other programs can read too."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 

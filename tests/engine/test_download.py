@@ -127,6 +127,15 @@ def test_the_command_refuses_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         assert not out and said in err and err.count("\n") == 1
 
 
+def test_okx_itself_is_asked_at_the_pace_it_allows() -> None:
+    """20 requests of candles in 2 seconds, 10 of funding rates (OKX v5, their rate limits); loopback at any pace."""
+    real, local = OkxHistory()._transport, OkxHistory(address="http://127.0.0.1:1")._transport
+    assert real.enableRateLimit and not local.enableRateLimit
+    costs = real.api["public"]["get"]
+    for path, allowed in (("market/history-candles", 20), ("public/funding-rate-history", 10)):
+        assert allowed * costs[path]["cost"] * real.rateLimit >= 2000, path
+
+
 # -- interrupted anywhere -------------------------------------------------------------------------
 
 
