@@ -98,8 +98,8 @@ class PlantedEdge(msgspec.Struct, frozen=True):
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """The verdict: "none", "before costs", "unproven" or "after costs", and what it rests on. `break_even`: times the costs
-    at which nothing is left (None where there is nothing to begin with)."""
+    """The verdict: "none", "before costs", "unproven" or "after costs", and what it rests on. `break_even`: times
+    the costs at which nothing is left (None where there is nothing to begin with)."""
 
     verdict: str
     text: str

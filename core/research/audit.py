@@ -1,5 +1,6 @@
 """The audit of a strategy: can its figures be trusted, and is there an edge in them?"""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -200,4 +201,6 @@ def _verdicts(
     edge = Edge(word, why, told, break_even(base), noise, known, figures.trials, figures.deflated_sharpe)
     source = msgspec.convert(task.prepared.source, Source, from_attributes=True)
     tell(1.0, "done")
-    return Audit(name, runs.engine, base.params, source, seed, base.assumptions, Integrity.of(checks), edge)
+    # JSON knows no infinity.
+    params = {key: "inf" if value == math.inf else value for key, value in base.params.items()}
+    return Audit(name, runs.engine, params, source, seed, base.assumptions, Integrity.of(checks), edge)

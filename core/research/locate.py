@@ -62,8 +62,9 @@ def leak_place(compute: Compute, name: str, base: Panel, changed: Panel, t: int,
     if not leaks:
         return named_place(name, code)
     final = _digest(np.asarray(one.columns[name])[: t + 1])
-    ends = (k for k in leaks.values() if final in one.lines[k].past.values())
-    line = one.lines[_origin(one.lines, leaks, next(ends, min(leaks.values())))]
+    past = [k for (_, name), k in leaks.items() if name in one.lines[k].past]
+    ends = (k for k in past if final in one.lines[k].past.values())
+    line = one.lines[_origin(one.lines, leaks, next(ends, min(past)))]
     return Place(_quoted(Path(line.file), line.number), advice(_statement(Path(line.file), line.number)))
 
 

@@ -21,10 +21,10 @@ from core.domain.errors import UserError
 from core.domain.instrument import Pair
 from core.domain.market import Bar
 from core.features.pairs import Frame
+from core.matching.replay import Market
 from core.models.bundle import Bundle
 from core.strategies.registry import Features, Strategy
 from core.trader import Trader
-from core.venues.okx_local.market import Market
 
 Kind = TypeVar("Kind", bound=np.generic)
 

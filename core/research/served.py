@@ -14,6 +14,9 @@ AFTER = 300
 """Bars that are compared after a warm-up."""
 ROUNDING = 1e-9
 """Relative: running sums, as libraries keep them, remember their start in the last digits."""
+FORGOTTEN = 1e-4
+"""To which at least a declared recursion agrees here, where the bars are real and no market was made for it: what
+is left of the start moves no threshold that anybody set."""
 
 
 def warmup(features: Sequence[Feature], panel: Panel, starts: Sequence[int]) -> Check:
@@ -54,7 +57,7 @@ def _late(feature: Feature, panel: Panel, start: int, need: int) -> list[Finding
     found = []
     for name, values in late.items():
         mine, known = values[need:], whole[name][start:]
-        off = apart(mine, known, feature.recursive.get(name, ROUNDING))
+        off = apart(mine, known, max(feature.recursive[name], FORGOTTEN) if name in feature.recursive else ROUNDING)
         if not off.any():
             continue
         last = int(np.flatnonzero(off)[-1]) + 1
