@@ -41,7 +41,7 @@ async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
 
 
 def at_once(work: Coroutine[Any, Any, R]) -> R:
-    """Run a coroutine that finds nothing to wait for, without an event loop: how a backtest runs what waits live."""
+    """Run a coroutine that finds nothing to wait for, without a loop: how a backtest runs what waits live."""
     try:
         work.send(None)
     except StopIteration as done:

@@ -22,10 +22,10 @@ from core.data.panel import Panel, last_where
 from core.domain.instrument import Pair
 from core.domain.market import Floats
 from core.features.indicators import IndicatorParams, Indicators
+from core.matching.replay import Market
 from core.strategies.params import DivergenceParams
 from core.strategies.registry import pair_features, strategy
 from core.trader import Trader
-from core.venues.okx_local.market import Market
 
 PARAMS = IndicatorParams()
 OVERSOLD, OVERBOUGHT = 30.0, 70.0

@@ -25,12 +25,12 @@ from core.domain.orders import Fill
 from core.execution.journal import Journal, MemoryLedger
 from core.features.pairs import PairFeatures
 from core.features.replayed import Replayed
+from core.matching.replay import Market
 from core.matching.rules import Rules
 from core.portfolio.books import Books
 from core.portfolio.digest import digest
 from core.portfolio.events import AnyEvent
 from core.trader import Trader
-from core.venues.okx_local.market import Market
 from core.walk import Walk
 
 TICKS = 6

@@ -13,8 +13,8 @@ from core.domain.errors import UserError
 from core.domain.instrument import Instrument
 from core.domain.market import Floats
 from core.matching.core import Matching
+from core.matching.replay import Market
 from core.matching.types import Quote
-from core.venues.okx_local.market import Market
 
 Point = tuple[int, list[Quote]]
 """Market time in ms, and the prices then."""

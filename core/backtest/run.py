@@ -12,9 +12,9 @@ from core.compose import make_limits, make_trader
 from core.config import Settings
 from core.data.panel import Panel
 from core.domain.market import Floats
+from core.matching.replay import Market
 from core.strategies.registry import Strategy, strategy
 from core.trader import Trader
-from core.venues.okx_local.market import Market
 
 ENGINES = ("events", "vectorised")
 NO_MODEL = "zscore"

@@ -37,11 +37,11 @@ from core.backtest.vectorised import Compiled, compiled_of, costs_of, gate_of, l
 from core.domain.errors import UserError
 from core.domain.instrument import Pair
 from core.domain.market import Floats
+from core.matching.replay import Market
 from core.strategies.params import DivergenceParams
 from core.strategies.registry import pair_features
 from core.strategies.rule import compiled
 from core.trader import Trader
-from core.venues.okx_local.market import Market
 
 Value = float | int | str
 Params = dict[str, Value]

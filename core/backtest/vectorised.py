@@ -46,11 +46,11 @@ from core.domain.market import Floats
 from core.execution.risk import Limits
 from core.features.bounds import reference
 from core.features.pairs import PairFeatures
+from core.matching.replay import Market
 from core.strategies import divergence
 from core.strategies.params import DivergenceParams
 from core.strategies.rule import Leave, blank, compiled
 from core.trader import Model, Trader
-from core.venues.okx_local.market import Market
 
 CHUNK = 4096
 """Rows scored at once: what fits the processor's cache."""

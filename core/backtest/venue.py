@@ -13,6 +13,7 @@ from core.domain.account import Balance, Bill, Position
 from core.domain.market import Candle, Funding
 from core.domain.orders import Fill, Order, OrderReport, Protection
 from core.matching.core import Matching
+from core.matching.replay import Market
 from core.matching.rules import Rules
 from core.matching.types import (
     Cancel,
@@ -26,7 +27,6 @@ from core.matching.types import (
     SetLeverage,
     SettleFunding,
 )
-from core.venues.okx_local.market import Market
 from core.venues.port import Capabilities, Refused, VenueEvent
 
 REJECTED = "50026"

@@ -15,7 +15,7 @@ from tests.acceptance.demo import Recording
 
 
 def backtested(week: Recording, changes: Mapping[str, object] | None = None) -> EventRun:
-    """The week's event-driven run, inside its bars on the path of the demo's exchange. `changes`: of the settings."""
+    """The week's event-driven run, within bars on the path of the demo's exchange. `changes`: of the settings."""
     options = {"backtest.inside": "replay"} | dict(changes or {})
     settings = load_settings(options=options, environ=week.plan.environment(week.home))
     panel = Panel.load(week.home / "exchange" / "market.npz")

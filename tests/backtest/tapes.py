@@ -11,10 +11,10 @@ from core.backtest.result import Source
 from core.data.panel import Panel
 from core.domain.market import Floats
 from core.execution.risk import Limits
+from core.matching.replay import Market
 from core.strategies.params import DivergenceParams
 from core.strategies.registry import pair_features, strategy
 from core.trader import Model, Trader
-from core.venues.okx_local.market import Market
 
 CASH = 100_000.0
 LIMITS = Limits(Decimal("0.95"), Decimal(50_000), Decimal(10_000), Decimal(10), Decimal(1), Decimal("0.0005"))

@@ -32,7 +32,7 @@ from core.backtest.kernel import (
 )
 from core.domain.market import Floats
 from core.execution.sizing import Unsizable, size_legs
-from core.venues.okx_local.specs import swap
+from core.matching.listing import swap
 from tests.backtest.tapes import plain_equity, tape
 
 FREE = Costs(0.0, 0.0, 0.0)

@@ -18,11 +18,11 @@ from core.domain.snapshot import Command, Status
 from core.execution.risk import Limits, Standing
 from core.features.pairs import PairFeatures
 from core.link.client import ask
+from core.matching.listing import swap
 from core.models.forest import LEAVES, QUESTIONS, Forest
 from core.strategies.params import DivergenceParams
 from core.strategies.registry import strategy
 from core.trader import Names, Trader
-from core.venues.okx_local.specs import swap
 from tests.bench.row import Row
 
 STEP_MS, LAG_MS = 10.0, 20.0

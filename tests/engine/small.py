@@ -3,8 +3,8 @@
 from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
 from core.domain.instrument import Instrument
+from core.matching.listing import swap
 from core.portfolio.events import AnyEvent, Filled, Intended, Planned
-from core.venues.okx_local.specs import swap
 
 ASSETS = ("BTC", "ETH", "SOL", "XRP")
 

@@ -13,10 +13,10 @@ from core.domain.market import Floats
 from core.domain.orders import Action, Intent, Origin
 from core.execution.risk import Limits, Standing
 from core.features.pairs import PairFeatures
+from core.matching.listing import swap
 from core.strategies.params import DivergenceParams
 from core.strategies.registry import strategy
 from core.trader import Names, Outcome, Trader
-from core.venues.okx_local.specs import swap
 
 TEN = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "AVAX", "LINK", "DOT")
 LIMITS = Limits(D("0.95"), D(50_000), D(10_000), D(10), D(1), D("0.0005"))

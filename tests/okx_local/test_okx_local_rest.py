@@ -136,7 +136,7 @@ async def test_market_data_of_an_unknown_instrument_is_refused(okx: Any) -> None
 
 
 def test_sizes_outside_the_listing_are_sensible() -> None:
-    from core.venues.okx_local.specs import swap
+    from core.matching.listing import swap
 
     for price in (0.00001234, 0.5, 7.0, 431.0, 99_999.0):
         spec = swap("XYZ", price)

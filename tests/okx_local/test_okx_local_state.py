@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from core.data.panel import Panel
 from core.domain.errors import UserError
 from core.domain.orders import OrderType
+from core.matching.replay import Market
 from core.matching.rules import Rules
 from core.matching.types import Cancel, Place, PlaceTrigger
 from core.venues.okx_local.auth import Keys
 from core.venues.okx_local.exchange import Exchange
-from core.venues.okx_local.market import Market
 from core.venues.okx_local.store import Row, Store
 
 START, TICKS = 200, 6

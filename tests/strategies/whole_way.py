@@ -7,8 +7,8 @@ from core.backtest.result import Source
 from core.compose import make_limits, make_trader
 from core.config import Settings
 from core.data.panel import Panel
+from core.matching.listing import swap
 from core.strategies.registry import strategy
-from core.venues.okx_local.specs import swap
 
 WARM = 450
 """Bars of history before the first that is traded."""

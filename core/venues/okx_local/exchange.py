@@ -14,12 +14,12 @@ from core.domain.account import Bill, BillKind, Position
 from core.domain.orders import Fill, OrderReport, OrderState
 from core.matching.core import Matching
 from core.matching.records import State
+from core.matching.replay import Market
 from core.matching.rules import Rules
 from core.matching.types import Cancel, Command, Event, Quote, SettleFunding, Trigger
 from core.venues.okx_local import wire
 from core.venues.okx_local.auth import Keys
 from core.venues.okx_local.feed import Feed
-from core.venues.okx_local.market import Market
 from core.venues.okx_local.store import Row, Store
 from core.venues.okx_local.stream import Hub
 from core.venues.okx_local.wire import ZERO, Body

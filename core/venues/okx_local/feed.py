@@ -6,7 +6,7 @@ from core.domain.account import Position
 from core.domain.instrument import Instrument
 from core.matching.core import Matching
 from core.matching.market import Levels
-from core.venues.okx_local.market import Market
+from core.matching.replay import Market
 from core.venues.okx_local.stream import Push
 from core.venues.okx_local.wire import BARS, ZERO, Body, candle, number, ticker
 

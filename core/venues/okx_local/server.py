@@ -15,11 +15,11 @@ from aiohttp import web
 
 from core.data.panel import Panel
 from core.domain.errors import UserError
+from core.matching.replay import Market
 from core.matching.rules import Rules
 from core.venues.okx_local.auth import Keys
 from core.venues.okx_local.exchange import Exchange, Replay
 from core.venues.okx_local.faults import Fault, Faults
-from core.venues.okx_local.market import Market
 from core.venues.okx_local.rest import Rest
 from core.venues.okx_local.store import Store
 

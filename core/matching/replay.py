@@ -11,8 +11,8 @@ import numpy as np
 from core.data.panel import Panel
 from core.domain.errors import UserError
 from core.domain.market import Floats
+from core.matching.listing import swap
 from core.matching.types import Quote
-from core.venues.okx_local.specs import swap
 
 HOUR = 3_600_000
 _EIGHT_HOURS = 8 * HOUR
