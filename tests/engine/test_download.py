@@ -128,7 +128,7 @@ def test_the_command_refuses_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_okx_itself_is_asked_at_the_pace_it_allows() -> None:
-    """20 requests of candles in 2 seconds, 10 of funding rates (OKX v5, their rate limits); loopback at any pace."""
+    """20 requests of candles in 2 seconds, 10 of funding rates (OKX v5, rate limits); loopback at any pace."""
     real, local = OkxHistory()._transport, OkxHistory(address="http://127.0.0.1:1")._transport
     assert real.enableRateLimit and not local.enableRateLimit
     costs = real.api["public"]["get"]
