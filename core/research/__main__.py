@@ -1,4 +1,4 @@
-"""`python -m core.research audit STRATEGY`: questions asked of many runs, in a process of their own.
+"""`python -m core.research audit|sweep STRATEGY`: questions asked of many runs, in a process of their own.
 
 Progress is told on stderr as JSON lines; the result is one JSON line on stdout with `--json`, else text.
 """
@@ -10,61 +10,106 @@ from pathlib import Path
 
 import msgspec
 
-from core.backtest.prepare import Request, bundle_of, moment, prepare
+from core.backtest.baselines import ALONE
+from core.backtest.prepare import Prepared, Request, bundle_of, moment, prepare
 from core.backtest.result import Result
-from core.backtest.run import assumptions_of
+from core.backtest.run import assumptions_of, desk_of, rule_of
 from core.backtest.trials import Trials, trial
 from core.config import Settings, load
 from core.domain.audit import Audit
 from core.domain.errors import UserError
 from core.domain.market import Floats
 from core.models.bundle import load as load_bundle
-from core.research.audit import BASELINES, Progress, Task, audit, audit_baseline
-from core.research.text import lines
-from core.strategies.registry import strategy
+from core.research.audit import Progress, Task, audit, audit_baseline
+from core.research.sweep import axes_of, swept, text
+from core.research.words import lines
+from core.strategies.registry import Strategy
 
-FOUND = 1
-"""Exit code of an audit that integrity did not pass; the cause is the last line on stderr."""
+PREPARED = 0.3
+"""Share of the work that is done when data and model are at hand."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done and passed, 1 refused or not passed with one line on stderr, 2 wrong usage."""
     given = _parser().parse_args(arguments)
     try:
-        told = _audit(given)
+        return _audited(given) if given.command == "audit" else _swept(given)
     except UserError as error:
         print(error, file=sys.stderr)
         return error.code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("core.research", description="Questions asked of many runs.")
+    commands = parser.add_subparsers(required=True, dest="command")
+    audited = commands.add_parser("audit", help="can a strategy's figures be trusted, and is there an edge?")
+    audited.add_argument("--model", type=Path, help="a bundle to audit, instead of one trained before the period")
+    varied = commands.add_parser("sweep", help="run a strategy with many sets of parameters")
+    varied.add_argument("--grid", action="append", default=[], metavar="KEY=V1,V2", help="values of a parameter")
+    varied.add_argument("--trials", type=int, help="so many random sets, drawn from the grid")
+    varied.add_argument("--on", default="local", help="where it runs")
+    for command in (audited, varied):
+        command.add_argument("strategy")
+        command.add_argument("--data", default="", help="a data set of the lake, or a file of candles")
+        command.add_argument("--funding", type=Path, help="funding rates, beside a file")
+        command.add_argument("--manifest", default="", help="the hash that the data set's manifest must have")
+        command.add_argument("--from", dest="start", help="first traded bar")
+        command.add_argument("--to", dest="end", help="first bar that is not traded any more")
+        command.add_argument("--train-bars", type=int, help="bars of history that a model learns from")
+        command.add_argument("--seed", type=int)
+        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter")
+        command.add_argument("--json", action="store_true", help="the result as one JSON line")
+        command.add_argument("--config", type=Path)
+    return parser
+
+
+def _audited(given: argparse.Namespace) -> int:
+    told = _audit(given)
     print(msgspec.json.encode(told).decode() if given.json else lines(told))
     if told.integrity.passed:
         return 0
     first, *others = told.integrity.findings
     more = f" (and {len(others)} more)" if others else ""
     print(f"{told.strategy}: integrity failed: {first}{more}", file=sys.stderr)
-    return FOUND
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("core.research", description="Questions asked of many runs.")
-    commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("audit", help="can a strategy's figures be trusted, and is there an edge?")
-    command.add_argument("strategy", help=f"a strategy, or a baseline: {', '.join(BASELINES)}")
-    command.add_argument("--data", default="", help="a data set of the lake, or a file of candles")
-    command.add_argument("--funding", type=Path, help="funding rates, beside a file")
-    command.add_argument("--manifest", default="", help="the hash that the data set's manifest must have")
-    command.add_argument("--from", dest="start", help="first traded bar")
-    command.add_argument("--to", dest="end", help="first bar that is not traded any more")
-    command.add_argument("--train-bars", type=int, help="bars of history that a model learns from")
-    command.add_argument("--model", type=Path, help="a bundle to audit, instead of one trained before the period")
-    command.add_argument("--seed", type=int)
-    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a strategy's parameter")
-    command.add_argument("--json", action="store_true", help="the result as one JSON line")
-    command.add_argument("--config", type=Path)
-    return parser
+    return 1
 
 
 def _audit(given: argparse.Namespace) -> Audit:
-    settings = _settings(given)
+    settings, rule, prepared = _prepared(given)
+    trials = Trials(settings.paths.home)
+
+    def sharpes(result: Result) -> Floats:
+        trials.record([trial(result)])
+        return trials.sharpes(result.source)
+
+    task = Task(settings, prepared, assumptions_of(settings), sharpes, _part(PREPARED, 1.0))
+    if given.strategy in ALONE:
+        return audit_baseline(task, given.strategy)
+    if not rule.needs_model:
+        return audit(task, rule, None)
+    bundle = load_bundle(given.model) if given.model else bundle_of(settings, prepared, _part(0.0, PREPARED))
+    return audit(task, rule, bundle)
+
+
+def _swept(given: argparse.Namespace) -> int:
+    axes = axes_of(given.grid)
+    if given.on != "local":
+        raise UserError(f"--on {given.on}: no such place is configured; sweeps run here: --on local", code=2)
+    if given.strategy in ALONE:
+        raise UserError(f"{given.strategy}: a baseline keeps its customary parameters; sweep a strategy", code=2)
+    settings, rule, prepared = _prepared(given)
+    desk = desk_of(settings, prepared, rule, _part(0.0, PREPARED))
+    told = swept(desk, axes, given.trials, Trials(settings.paths.home), _part(PREPARED, 1.0))
+    print(msgspec.json.encode(told).decode() if given.json else text(told))
+    return 0
+
+
+def _prepared(given: argparse.Namespace) -> tuple[Settings, Strategy, Prepared]:
+    """The configuration with the parameters of `--set`, the strategy, and the data."""
+    rule = rule_of(given.strategy, load(given.config))
+    changes = (word.partition("=") for word in given.set)
+    options = {f"strategy.{rule.table or rule.name}.{key.strip()}": value.strip() for key, _, value in changes}
+    settings = load(given.config, options=options)
     _tell(0.0, "reading the data")
     request = Request(
         data=given.data,
@@ -75,42 +120,16 @@ def _audit(given: argparse.Namespace) -> Audit:
         seed=given.seed,
         manifest=given.manifest,
     )
-    prepared = prepare(settings, request)
-    trials = Trials(settings.paths.home)
-
-    def sharpes(result: Result) -> Floats:
-        trials.record([trial(result)])
-        return trials.sharpes(result.source)
-
-    task = Task(settings, prepared, assumptions_of(settings), sharpes, _part(0.3, 1.0))
-    if given.strategy in BASELINES:
-        return audit_baseline(task, given.strategy)
-    rule = strategy(given.strategy, settings)
-    if not rule.needs_model:
-        return audit(task, rule, None)
-    return audit(
-        task, rule, load_bundle(given.model) if given.model else bundle_of(settings, prepared, _part(0.0, 0.3))
-    )
-
-
-def _settings(given: argparse.Namespace) -> Settings:
-    """The configuration, with the parameters given by `--set` in the strategy's own table."""
-    settings = load(given.config)
-    table = "divergence" if given.strategy in BASELINES else strategy(given.strategy, settings).table
-    changes = {}
-    for text in given.set:
-        key, _, value = text.partition("=")
-        changes[f"strategy.{table or given.strategy}.{key.strip()}"] = value.strip()
-    return load(given.config, options=changes) if changes else settings
+    return settings, rule, prepare(settings, request)
 
 
 def _part(low: float, high: float) -> Progress:
     """Progress within a share of the whole."""
-    return lambda share, text: _tell(low + share * (high - low), text)
+    return lambda share, said: _tell(low + share * (high - low), said)
 
 
-def _tell(done: float, text: str) -> None:
-    print(json.dumps({"progress": round(done, 3), "text": text}), file=sys.stderr, flush=True)
+def _tell(done: float, said: str) -> None:
+    print(json.dumps({"progress": round(done, 3), "text": said}), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

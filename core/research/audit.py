@@ -35,7 +35,6 @@ from core.research.served import service, warmup
 from core.strategies.registry import OURS, Strategy
 
 Progress = Callable[[float, str], None]
-BASELINES = ("buy-hold", "ma-cross", "rsi", "supertrend")
 EXCERPT = 600
 """Bars, beyond the longest warm-up, in which features are examined."""
 CUTS = 4
@@ -95,7 +94,7 @@ def audit(task: Task, rule: Strategy, bundle: Bundle | None) -> Audit:
 
 
 def audit_baseline(task: Task, name: str) -> Audit:
-    """Both verdicts on one of `BASELINES`."""
+    """Both verdicts on one of the baselines of single assets."""
     settings, prepared, assumed, _, tell = task
     excerpt, cuts = _excerpt(prepared, EXCERPT)
     tell(0.0, "the first run")

@@ -1,6 +1,7 @@
 """Runs of one strategy as an audit needs them: on other bars, acted on later, dearer or cheaper."""
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -20,7 +21,7 @@ from core.data.panel import Panel
 from core.domain.errors import UserError
 from core.domain.instrument import Pair
 from core.domain.market import Bar
-from core.features.pairs import Frame
+from core.features.pairs import Frame, PairFeatures
 from core.matching.replay import Market
 from core.models.bundle import Bundle
 from core.strategies.registry import Features, Strategy
@@ -133,11 +134,12 @@ def runs_of(
 ) -> tuple[Runs, Result]:
     """Runs by the fastest engine that can make them, and the first of them."""
     runs = Runs(settings, rule, bundle, source, start, seed, assumed)
-    try:
-        return runs, runs(panel)
-    except UserError:
-        runs = Runs(settings, rule, bundle, source, start, seed, assumed, compiled=False)
-        return runs, runs(panel)
+    # What overrides our features must not be run on ours.
+    if type(rule.features_of(settings)) is PairFeatures:
+        with suppress(UserError):
+            return runs, runs(panel)
+    runs = replace(runs, compiled=False)
+    return runs, runs(panel)
 
 
 def scaled(assumed: Assumptions, times: float) -> Assumptions:

@@ -1,0 +1,117 @@
+"""A sweep, told as what it is: many trials, of which the best one is judged with regard to all."""
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+
+import msgspec
+
+from core.backtest.document import analyse, document
+from core.backtest.metrics import YEAR_MS
+from core.backtest.run import Desk
+from core.backtest.statistics import overfitting_probability
+from core.backtest.sweep import GRID, Params, Sweep, Value, draws, grid, sweep
+from core.backtest.trials import Trials, trial
+from core.backtest.vectorised import run_vectorised
+from core.domain.errors import UserError
+from core.domain.sweep import SetFigures, Swept
+from core.research.audit import Progress
+from core.strategies.params import DivergenceParams
+from core.strategies.registry import pair_features
+from core.trader import Trader
+
+BLOCK = 24
+"""Bars of one return that the probability of overfitting is reckoned from."""
+BLOCKS = 16
+
+
+def swept(
+    desk: Desk, axes: Mapping[str, Sequence[Value]], count: int | None, trials: Trials, tell: Progress
+) -> Swept:
+    """Run the desk's strategy with every combination of `axes` (empty: the customary grid), or with `count` random
+    draws of them; record each as a trial. UserError for a parameter that is not known or not possible."""
+    axes = axes or GRID
+    seed = desk.prepared.seed
+    sets = grid(axes) if count is None else draws(axes, count, seed)
+    cash, source = float(desk.settings.demo.cash), desk.prepared.source
+    found = sweep(desk.trader, sets, desk.market, cash, desk.assumed, source, block=BLOCK, seed=seed, progress=tell)
+    trials.record(found.trials())
+    order = found.ranked()
+    result = run_vectorised(_with(desk, sets[order[0]]), desk.market, cash, desk.assumed, source, seed=seed)
+    trials.record([trial(result)])
+    sharpes = trials.sharpes(source)
+    many = len(sets) > 1 and found.returns.shape[1] >= BLOCKS
+    overfitting = overfitting_probability(found.returns.astype(float), BLOCKS) if many else None
+    told = document(analyse(result, sharpes, overfitting, seed))
+    return Swept(
+        found.strategy,
+        tuple(_figures(found, number, sets[number]) for number in order),
+        len(sharpes),
+        overfitting,
+        told,
+    )
+
+
+def axes_of(words: Sequence[str]) -> dict[str, tuple[Value, ...]]:
+    """`KEY=V1,V2` each, as axes; numbers are numbers. UserError: not of that form."""
+    axes: dict[str, tuple[Value, ...]] = {}
+    for word in words:
+        key, equals, values = word.partition("=")
+        if not (key.strip() and equals and values.strip()):
+            raise UserError(f"--grid {word}: write it like --grid z_entry=1,1.5,2", code=2)
+        axes[key.strip()] = tuple(_value(text.strip()) for text in values.split(","))
+    return axes
+
+
+def text(told: Swept) -> str:
+    """The ten best sets, and what the best is worth among so many."""
+    best = told.best
+    keys = tuple(told.sets[0].params)
+    head = "".join(f"{key:>24}" for key in keys) + f"{'Sharpe':>9}{'drawdown':>10}{'trades':>8}{'winners':>9}"
+    rows = [
+        "".join(f"{row.params[key]!s:>24}" for key in keys)
+        + f"{row.sharpe:>9.2f}{row.max_drawdown:>10.1%}{row.trades:>8}"
+        + (f"{row.hit_rate:>9.1%}" if row.hit_rate is not None else f"{'-':>9}")
+        for row in told.sets[:10]
+    ]
+    luck = "too few to tell" if told.overfitting is None else f"{told.overfitting:.0%}"
+    deflated = told.best.statistics.deflated_sharpe
+    sharpe = "undefined" if deflated is None else f"{deflated:.1%} likely"
+    return "\n".join(
+        [
+            f"{told.strategy} on {best.source.name}: {len(told.sets)} sets; trials on these data: {told.trials}",
+            head,
+            *rows,
+            f"overfitting   {luck}: probability that the best of one half is below the median of the other",
+            f"best          {best.verdict}",
+            f"              {sharpe} that its Sharpe ratio is above zero, deflated by all trials",
+        ]
+    )
+
+
+def _with(desk: Desk, given: Params) -> Trader:
+    """The desk's trader with the parameters of a set, and the windows they ask for."""
+    trader, panel = desk.trader, desk.prepared.panel
+    params = DivergenceParams.model_validate(trader.params.model_dump() | given)
+    features = pair_features(panel.assets, params, panel.bar_ms)
+    instruments = {spec.id: spec for spec in desk.market.instruments}
+    return Trader(trader.strategy, params, features, trader.model, instruments, trader.limits)
+
+
+def _figures(found: Sweep, number: int, params: Params) -> SetFigures:
+    row = {name: float(found.column(name)[number]) for name in ("sharpe", "drawdown", "trades", "wins", "turnover")}
+    costs = sum(float(found.column(name)[number]) for name in ("slippage", "fees", "funding"))
+    return SetFigures(
+        params,
+        row["sharpe"] * sqrt(YEAR_MS / found.source.bar_ms),
+        row["drawdown"],
+        int(row["trades"]),
+        row["wins"] / row["trades"] if row["trades"] else None,
+        costs / row["turnover"] if row["turnover"] else None,
+    )
+
+
+def _value(word: str) -> Value:
+    try:
+        return msgspec.convert(word, int | float, strict=False)
+    except msgspec.ValidationError:
+        return word
