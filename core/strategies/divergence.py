@@ -76,7 +76,13 @@ def places(assets: tuple[str, ...], pairs: tuple[Pair, ...]) -> Places:
     return Places(names, np.ascontiguousarray(legs.T), rows, order, reference(assets))
 
 
-_rule = lru_cache(maxsize=8)(compiled)
+@lru_cache(maxsize=8)
+def _rule(params: DivergenceParams, bar_ms: int) -> Rule:
+    rule = compiled(params, bar_ms)
+    # What only an entry calls is loaded with the first bar, not with the first entry.
+    notional(rule, 1.0)
+    bounds_of_leg(rule.bounds, 0.0, 0.0, 0.0)
+    return rule
 
 
 def decide(
