@@ -13,6 +13,8 @@ from core.clock import in_thread
 from core.domain.backtest import Document
 from core.domain.errors import UserError
 
+BASELINES = ("buy-hold", "ma-cross", "rsi", "supertrend")
+"""Plain rules to compare with: they can be run, but have nothing to set here."""
 ENGINES = ("vectorised", "events")
 SHOWN = 100
 """Runs that are listed; older ones stay on disk."""
@@ -44,7 +46,7 @@ class Form:
         """What is run, on what."""
         empty = self.own if self.data_sets else "none: cockpit data import FILE"
         return [
-            Field("strategy", next(iter(self.parameters), "divergence"), tuple(self.parameters)),
+            Field("strategy", next(iter(self.parameters), "divergence"), (*self.parameters, *BASELINES)),
             Field("data", "", ("", *self.data_sets), empty=empty),
             Field("funding", "", empty="as the data set has it"),
             Field("from", "", empty="the first bar"),
@@ -107,7 +109,9 @@ class Form:
 
     def title(self) -> str:
         """What would run, in a few words."""
-        return f"{self.value('strategy')} on {self.value('data') or self.own}, {self.value('engine')}"
+        data = self.value("data")
+        name = data if data in self.data_sets else Path(data).name
+        return f"{self.value('strategy')} on {name or self.own}, {self.value('engine')}"
 
 
 def _text(value: object) -> str:
