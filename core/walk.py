@@ -140,14 +140,7 @@ class Walk:
     def standing(self, bar: Bar) -> Standing:
         """The account by the ledger, at the bar's closes: deterministic, whoever calls."""
         books, prices = self.journal.books, self.traders[0].prices(bar)
-        gross = sum(
-            (
-                abs(spec.notional(books.net(name), prices[name]))
-                for name, spec in self.instruments.items()
-                if name in prices
-            ),
-            Decimal(0),
-        )
+        gross = books.account.gross(prices)
         free = books.equity(prices) - gross / self.traders[0].limits.leverage
         wrong = "; ".join(self.verdict.differences) or self.trouble()
         return Standing(free, gross, books.state == "paused", wrong)

@@ -49,7 +49,9 @@ class Journal:
         """Like `record`, with the events made when it is their turn: for what depends on the books
         (has this trade been seen?), so that two tasks cannot both find it new."""
         if self._immediate:
-            await self._write(make)
+            events = make()  # Nothing waits, so nothing can come in between: no lock, no shield.
+            await self._fold(events)
+            self._tell(events)
         else:
             # Shielded: a task cancelled in the middle must not leave written events unfolded.
             await asyncio.shield(self._write(make))
@@ -57,11 +59,16 @@ class Journal:
     async def _write(self, make: Callable[[], Sequence[AnyEvent]]) -> None:
         async with self._lock:
             events = make()
-            if not events:
-                return
+            await self._fold(events)
+        self._tell(events)
+
+    async def _fold(self, events: Sequence[AnyEvent]) -> None:
+        if events:
             await self._ledger.append(events)
-            for event in events:
-                self.books.apply(event)
+        for event in events:
+            self.books.apply(event)
+
+    def _tell(self, events: Sequence[AnyEvent]) -> None:
         for event in events:
             for listener in self._listeners:
                 listener(event)

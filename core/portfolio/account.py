@@ -66,11 +66,21 @@ class Account:
 
     def unrealized(self, marks: Mapping[str, Decimal]) -> Decimal:
         """Profit of the open positions at `marks` (by instrument); 0 for one that has no mark."""
+        total = ZERO
         with localcontext(EXACT):
-            return sum(
-                (h.value(marks[name]) - h.cost for name, h in self.holdings.items() if h.size and name in marks),
-                ZERO,
-            )
+            for name, holding in self.holdings.items():
+                if holding.size and name in marks:
+                    total += holding.value(marks[name]) - holding.cost
+        return total
+
+    def gross(self, marks: Mapping[str, Decimal]) -> Decimal:
+        """Value of the open positions at `marks`, longs and shorts alike; 0 for one that has no mark."""
+        total = ZERO
+        with localcontext(EXACT):
+            for name, holding in self.holdings.items():
+                if holding.size and name in marks:
+                    total += abs(holding.value(marks[name]))
+        return total
 
     def equity(self, marks: Mapping[str, Decimal]) -> Decimal:
         """Cash plus unrealised profit at `marks`."""
