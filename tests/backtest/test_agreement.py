@@ -88,7 +88,7 @@ def agree(panel: Panel, exact: Result, fast: Result) -> None:
     wanted = sorted((trade for trade in exact.trades if trade.closed < last), key=_place)
     found = sorted(fast.trades, key=_place)
     assert [_place(trade) for trade in found] == [_place(trade) for trade in wanted]
-    for field in ("gross", "price", "slippage", "fees", "score", "probability", "bars"):
+    for field in ("gross", "price", "slippage", "fees", "funding", "score", "probability", "bars"):
         money = [[getattr(trade, field) for trade in trades] for trades in (found, wanted)]
         assert money[0] == pytest.approx(money[1], abs=1e-6), field
     assert (fast.ts == exact.ts).all()
