@@ -46,6 +46,7 @@ from core.domain.market import Floats
 from core.execution.risk import Limits
 from core.features.bounds import reference
 from core.features.pairs import PairFeatures
+from core.features.replayed import chunks
 from core.matching.replay import Market
 from core.strategies import divergence
 from core.strategies.params import DivergenceParams
@@ -142,18 +143,31 @@ def learn(panel: Panel, features: PairFeatures, model: Model | None) -> Known:
     """What a strategy knows at each bar's close, from a fresh start of such `features`: once for any number of
     parameter sets with the same windows."""
     fresh = PairFeatures(features.assets, features.params, features.bar_ms)
-    told = fresh.history(panel)
-    contiguous = np.ascontiguousarray
+    shape, column = (len(panel), len(fresh.pairs)), fresh.names.index("z_score")
+    z, probability, usable = np.empty(shape), np.ones(shape), np.empty(shape, np.bool_)
+    atr_pct, volatility = np.empty_like(panel.close), np.empty_like(panel.close)
+    day, matrices = np.empty(len(panel), np.int64), list[Floats]()
+    done = 0
+    # A part at a time: all features of many pairs would not fit into memory.
+    for told in chunks(fresh, panel):
+        rows = slice(done, done := done + len(told.ts))
+        z[rows], usable[rows] = told.features[:, :, column], told.usable
+        atr_pct[rows], volatility[rows] = told.atr_pct, told.volatility
+        # A part begins with the matrix with which the one before has ended.
+        day[rows] = told.day + max(len(matrices) - 1, 0)
+        matrices += list(told.correlations[min(len(matrices), 1) :])
+        if model is not None:
+            probability[rows] = score(model, told.features)
     return Known(
-        told.ts + panel.bar_ms,
-        contiguous(told.features[:, :, fresh.names.index("z_score")]),
-        np.ones(told.usable.shape) if model is None else score(model, told.features),
-        told.usable,
-        contiguous(told.funding),
-        told.atr_pct,
-        contiguous(told.volatility),
-        told.correlations,
-        told.day,
+        panel.ts + panel.bar_ms,
+        z,
+        probability,
+        usable,
+        np.ascontiguousarray(panel.funding),
+        atr_pct,
+        volatility,
+        np.array(matrices),
+        day,
         reference(panel.assets),
     )
 

@@ -1,12 +1,15 @@
 """The features of a panel that is all at hand, handed out bar by bar: the same loop in chunks, the same bits."""
 
+from collections.abc import Iterator
+
 from core.data.panel import Panel
 from core.domain.instrument import Pair
 from core.domain.market import Bar
 from core.features.pairs import FeatureHistory, Frame, PairFeatures
 
-CHUNK = 512
-"""Bars computed at a time: the more, the less each costs; they are held in memory."""
+ROWS, BYTES = 512, 8_000_000
+"""Bars computed at a time, and what their features may take: a few bars of many pairs, many of few. More would not
+fit the processor's cache, and fewer would pay for the call each time."""
 
 
 class Replayed:
@@ -14,9 +17,9 @@ class Replayed:
 
     def __init__(self, features: PairFeatures, panel: Panel, first: int) -> None:
         self._features = PairFeatures(features.assets, features.params, features.bar_ms)
-        self._panel = panel
-        self._next = self._from = first
+        self._chunks = chunks(self._features, panel, first)
         self._chunk: FeatureHistory | None = None
+        self._at = 0
 
     @property
     def assets(self) -> tuple[str, ...]:
@@ -40,11 +43,17 @@ class Replayed:
 
     def update(self, bar: Bar) -> Frame:
         """The frame of the panel's next bar; ValueError if `bar` is another one."""
-        t = self._next
-        if bar.open_ms != self._panel.ts[t]:
-            raise ValueError(f"bar {bar.open_ms} is not the next of the panel, {self._panel.ts[t]}")
-        if self._chunk is None or t - self._from == len(self._chunk.ts):
-            self._from = t
-            self._chunk = self._features.history(self._panel.slice(t, t + CHUNK))
-        self._next += 1
-        return self._chunk.frame(t - self._from)
+        if self._chunk is None or self._at == len(self._chunk.ts):
+            self._chunk, self._at = next(self._chunks), 0
+        if bar.open_ms != self._chunk.ts[self._at]:
+            raise ValueError(f"bar {bar.open_ms} is not the next of the panel, {self._chunk.ts[self._at]}")
+        self._at += 1
+        return self._chunk.frame(self._at - 1)
+
+
+def chunks(features: PairFeatures, panel: Panel, first: int = 0) -> Iterator[FeatureHistory]:
+    """The history of `panel` from bar `first` on, fed to `features` a part at a time."""
+    row = 8 * len(features.pairs) * len(features.names)
+    rows = max(1, min(ROWS, BYTES // row))
+    for at in range(first, len(panel), rows):
+        yield features.history(panel.slice(at, at + rows))
