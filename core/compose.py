@@ -1,16 +1,31 @@
 """From the configuration to what trades by it: features, traders, limits. For every run, live or not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from core.config import Settings
+from core.data.synthetic import synthetic_panel
+from core.domain.account import Holdings
 from core.domain.errors import UserError
 from core.domain.instrument import Instrument
 from core.execution.risk import Limits
 from core.features.pairs import PairFeatures
+from core.matching.listing import swap
 from core.models.bundle import Bundle, check_features, check_universe
 from core.strategies.registry import Strategy, pair_features
 from core.trader import Trader
+
+
+def load_compiled(settings: Settings, rules: Sequence[Strategy], bundle: Bundle | None) -> None:
+    """Let each rule decide once on a made-up bar. Compiled code is loaded at its first call, in most of a second (and
+    on a new installation compiled, in many): before the market is listened to, not within a bar of it."""
+    universe = settings.universe
+    panel = synthetic_panel(1, 2, universe.assets, universe.bar_ms)
+    instruments = {spec.id: spec for spec in (swap(asset, 100.0) for asset in universe.assets)}
+    for rule in rules:
+        trader = make_trader(settings, rule, bundle, instruments, make_limits(settings, Decimal(0)))
+        view = trader.warm(panel.bar(0))
+        rule.decide(view, Holdings((), {}, {}, Decimal(0)), trader.params)
 
 
 def make_limits(settings: Settings, taker: Decimal) -> Limits:

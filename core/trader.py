@@ -82,17 +82,11 @@ class Trader:
         self._instruments = instruments
         self._pairs: dict[str, Pair] = {pair.name: pair for pair in features.pairs}
         self.pair_names = tuple(self._pairs)
-        self._warm = False
         self._priced: tuple[Bar | None, dict[str, Decimal]] = None, {}
 
     def warm(self, bar: Bar) -> View:
-        """Take a bar of the past into the features. Nothing comes of it; but the first one is decided on, so that
-        compiled code is loaded before it matters how long that takes."""
-        view = self._view(bar, self.features.update(bar))
-        if not self._warm:
-            self.strategy.decide(view, Holdings((), {}, {}, Decimal(0)), self.params)
-            self._warm = True
-        return view
+        """Take a bar of the past into the features without deciding anything."""
+        return self._view(bar, self.features.update(bar))
 
     def on_bar(self, bar: Bar, holdings: Holdings, standing: Standing, names: Names) -> Outcome:
         """Decide on a closed bar. Entries pass the risk gate here; exits never ask it.

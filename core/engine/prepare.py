@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from core.data.source import open_panel
 from core.data.panel import Panel
+from core.data.source import open_panel
 from core.data.synthetic import synthetic_panel
 from core.domain.errors import UserError
 

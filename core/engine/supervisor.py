@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from core.clock import in_thread
-from core.compose import make_features, make_limits, make_trader
+from core.compose import load_compiled, make_features, make_limits, make_trader
 from core.config import Secrets, Settings
 from core.domain.errors import UserError
 from core.engine.engine import Engine
@@ -168,6 +168,11 @@ async def composed(
 ) -> AsyncIterator[Run]:
     """A connected, reconciled and warmed engine; on leaving, everything it opened is closed."""
     names = [f"{asset}-{settings.universe.quote}-SWAP" for asset in settings.universe.assets]
+    rules = [strategy(name, settings) for name in settings.engine.strategies]
+    bundle = None if bundle_path is None else await in_thread(load, bundle_path)
+    if bundle is not None and market is not None:
+        refuse_if_seen(bundle, market.first_traded_ms)
+    await in_thread(load_compiled, settings, rules, bundle)
     await venue.connect(names)
     ledger = None
     try:
@@ -177,13 +182,7 @@ async def composed(
         for event in await ledger.read():
             books.apply(event)
         limits = await prepare_account(settings, venue, names)
-        bundle = None if bundle_path is None else await in_thread(load, bundle_path)
-        if bundle is not None and market is not None:
-            refuse_if_seen(bundle, market.first_traded_ms)
-        traders = [
-            make_trader(settings, strategy(name, settings), bundle, instruments, limits)
-            for name in settings.engine.strategies
-        ]
+        traders = [make_trader(settings, rule, bundle, instruments, limits) for rule in rules]
         engine = Engine(settings, venue, Journal(ledger, books), traders, instruments, narrator)
         pump = asyncio.create_task(engine.pump(), name="pump")
         try:

@@ -13,11 +13,11 @@ from core.domain.instrument import Instrument
 from core.domain.market import Bar, Floats
 from core.engine.feed import Feed
 from core.features.pairs import Frame, PairFeatures
+from core.matching import listing
 from core.matching.account import Account
 from core.matching.rules import Rules
 from core.portfolio.ledger import SyncLedger
 from core.venues.okx import messages
-from core.venues.okx_local import specs
 from tests.acceptance.compare import plain
 from tests.acceptance.demo import Recording
 from tests.acceptance.planted import ASSET
@@ -81,8 +81,8 @@ async def test_a_funding_filter_that_sees_the_other_sign(tmp_path: Path, monkeyp
 
 
 async def test_a_contract_that_the_exchange_lists_otherwise(tmp_path: Path, monkeypatch: Patch) -> None:
-    contract, *others = specs._LISTED[ASSET]
-    monkeypatch.setitem(specs._LISTED, ASSET, (str(Decimal(contract) * 10), *others))
+    contract, *others = listing._LISTED[ASSET]
+    monkeypatch.setitem(listing._LISTED, ASSET, (str(Decimal(contract) * 10), *others))
     lines = found(await play(tmp_path))
     assert any(kind(line) == "size" and ASSET in line and "0.1 times" in line for line in lines[:3]), lines[:5]
 
