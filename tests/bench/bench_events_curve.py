@@ -4,7 +4,7 @@ The whole of each run over 240 bars is divided by its pairs and bars: what is pa
 most of it for few pairs, what is paid for each pair is most of it for many.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from time import perf_counter
 
@@ -23,21 +23,21 @@ from tests.bench.row import Row
 BARS, WARM = 240, 60
 MANY = (10, 46, 300)
 """Assets: 45, 1,035 and 44,850 pairs."""
+LONG = (1_000, 8_000)
 MOST = 3.0
 PARAMS = DivergenceParams(min_bars=30, correlation_window=24, max_concurrent_positions=3)
 LIMITS = Limits(*(Decimal(text) for text in ("0.95", "50000", "10000", "10", "1", "0.0005")))
 FLAT = Assumptions(slippage="flat")
+Engine = Callable[[Panel, Trader], Result]
 
 
 def run() -> list[Row]:
     """On one thread."""
-    return [
-        _curve("event-driven", lambda panel: run_once(panel, _events)),
-        _curve("vectorised", lambda panel: run_once(panel, _vectorised)),
-    ]
+    engines = {"event-driven": _events, "vectorised": _vectorised}
+    return [row for name, engine in engines.items() for row in (_by_pairs(name, engine), _by_bars(name, engine))]
 
 
-def run_once(panel: Panel, engine: Callable[[Panel, Trader], Result]) -> tuple[float, Result]:
+def run_once(panel: Panel, engine: Engine) -> tuple[float, Result]:
     """Seconds of one run over the panel, and what it gave."""
     market = market_of(panel, WARM, 0, 7)
     features = PairFeatures(panel.assets, FeatureParams(24, 14, 24, 30), panel.bar_ms)
@@ -65,19 +65,33 @@ def _source(panel: Panel) -> Source:
     return Source("bench", "synthetic", "", panel.content_hash, panel.assets, panel.bar_ms, *span)
 
 
-def _curve(name: str, measure: Callable[[Panel], tuple[float, Result]]) -> Row:
-    """Microseconds by the pair and bar, from few pairs to many: the best of three runs."""
-    costs, pairs = [], [assets * (assets - 1) // 2 for assets in MANY]
-    measure(synthetic_panel(7, BARS + WARM, _assets(4)))  # Loads what is compiled.
-    for assets, count in zip(MANY, pairs, strict=True):
-        panel = synthetic_panel(7, BARS + WARM, _assets(assets))
-        runs = [measure(panel) for _ in range(3)]
-        assert runs[0][1].fills > 40, runs[0][1].fills
-        costs.append(1e6 * min(seconds for seconds, _ in runs) / (count * BARS))
-    some, many = costs[1:]
-    shown, told = " / ".join(f"{cost:.3g}" for cost in costs), ", ".join(f"{count:,}" for count in pairs)
-    what = f"{name}, us a pair-bar over {BARS} bars of {told} pairs / the second"
-    return Row(what, shown, f"{some:.3g}", some / many, f"<= {MOST:g} x the second", many <= MOST * some)
+def _by_pairs(name: str, engine: Engine) -> Row:
+    """Microseconds by the pair and bar, from few pairs to many."""
+    panels = [synthetic_panel(7, BARS + WARM, _assets(assets)) for assets in MANY]
+    pairs = [assets * (assets - 1) // 2 for assets in MANY]
+    few, some, many = (_seconds(panel, engine) / (count * BARS) for panel, count in zip(panels, pairs, strict=True))
+    what = f"{name}, us a pair-bar over {BARS} bars of {', '.join(f'{n:,}' for n in pairs)} pairs / the second"
+    return _row(what, [few, some, many], some, many)
+
+
+def _by_bars(name: str, engine: Engine) -> Row:
+    """The same of 45 pairs, from few bars to many."""
+    few, many = (_seconds(synthetic_panel(7, bars + WARM, _assets(MANY[0])), engine) / (45 * bars) for bars in LONG)
+    what = f"{name}, us a pair-bar of 45 pairs over {', '.join(f'{n:,}' for n in LONG)} bars / the first"
+    return _row(what, [few, many], few, many)
+
+
+def _row(what: str, costs: Sequence[float], base: float, worst: float) -> Row:
+    shown = " / ".join(f"{1e6 * cost:.3g}" for cost in costs)
+    return Row(what, shown, f"{1e6 * base:.3g}", base / worst, f"<= {MOST:g} x it", worst <= MOST * base)
+
+
+def _seconds(panel: Panel, engine: Engine) -> float:
+    """The best of three runs over the panel."""
+    run_once(synthetic_panel(7, BARS + WARM, _assets(4)), engine)  # Loads what is compiled.
+    runs = [run_once(panel, engine) for _ in range(3)]
+    assert runs[0][1].fills > 40, runs[0][1].fills
+    return min(seconds for seconds, _ in runs)
 
 
 def _assets(count: int) -> tuple[str, ...]:
