@@ -17,8 +17,9 @@ from core.trader import Trader
 
 
 def load_compiled(settings: Settings, rules: Sequence[Strategy], bundle: Bundle | None) -> None:
-    """Let each rule decide once on a made-up bar. Compiled code is loaded at its first call, in most of a second (and
-    on a new installation compiled, in many): before the market is listened to, not within a bar of it."""
+    """Let each rule decide once on a made-up bar: before the market is listened to, not within a bar of it.
+
+    Compiled code is loaded at its first call, in most of a second; where it is new, it is compiled, in many."""
     universe = settings.universe
     panel = synthetic_panel(1, 2, universe.assets, universe.bar_ms)
     instruments = {spec.id: spec for spec in (swap(asset, 100.0) for asset in universe.assets)}

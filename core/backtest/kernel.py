@@ -16,11 +16,11 @@ The helpers are inlined and take plain arrays: a call with a tuple of arrays cos
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from core.data.panel import Ints
 from core.domain.market import Floats
+from core.jit import inlined, jit
 
 Flags = NDArray[np.bool_]
 Sides = NDArray[np.int8]
@@ -117,7 +117,7 @@ class Record(NamedTuple):
         return record
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def follow(
     tape: Tape,
     costs: Costs,
@@ -164,7 +164,7 @@ def follow(
         _mark(side, held, sums, net, legs, close, t, t - first + 1, equity, spent, exposure)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def sizes(notional: float, hedge: float, specs: Floats, a: int, b: int, close: Floats) -> tuple[float, float]:
     """Units of legs `a` and `b` for `notional` in leg a at `close` (N,); 0 where an order would be too small or too
     large. `specs` and `hedge` as in `Tape`.
@@ -192,7 +192,7 @@ def sizes(notional: float, hedge: float, specs: Floats, a: int, b: int, close: F
     return lots_a * specs[a, UNIT], lots_b * specs[b, UNIT]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def profit(held: Floats, p: int, a: int, b: int, close: Floats) -> float:
     """Profit of the open pair `p` (legs `a`, `b`) at `close` (N,), entry costs and funding so far included."""
     worth = held[p, UNITS_A] * close[a]
@@ -201,7 +201,7 @@ def profit(held: Floats, p: int, a: int, b: int, close: Floats) -> float:
     return float(held[p, FLOW] + worth)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def _buy(
     held: Floats,
     sums: Floats,
@@ -222,7 +222,7 @@ def _buy(
         held[p, GROSS] += _fill(held, sums, p, held[p, UNITS_B], opens[b], specs[b, TICK], rates)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def _sell(
     held: Floats,
     sums: Floats,
@@ -242,7 +242,7 @@ def _sell(
         _fill(held, sums, p, -held[p, UNITS_B], opens[b], specs[b, TICK], rates)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def _fill(
     held: Floats, sums: Floats, p: int, units: float, middle: float, tick: float, rates: tuple[float, float]
 ) -> float:
@@ -271,7 +271,7 @@ def _fill(
     return value
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def _tell(side: Sides, held: Floats, sums: Floats, trades: Floats, p: int, t: int) -> None:
     """Count the round trip of pair `p` that has ended in bar `t`, and write it down where there is room."""
     n = int(sums[TRADES])
@@ -284,7 +284,7 @@ def _tell(side: Sides, held: Floats, sums: Floats, trades: Floats, p: int, t: in
         trades[n, PAIR], trades[n, SIDE], trades[n, CLOSED] = p, side[p], t
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def _settle(
     side: Sides, held: Floats, sums: Floats, legs: Ints, specs: Floats, close: Floats, rate: Floats
 ) -> None:
@@ -301,12 +301,12 @@ def _settle(
             sums[FUNDING] -= paid
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def _to_tick(price: float, tick: float) -> float:
     return np.rint(price / tick) * tick if tick > 0.0 else price
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@inlined
 def _mark(
     side: Sides,
     held: Floats,

@@ -7,7 +7,6 @@ risk gate (`core.trader.Trader.open`, `core.execution.risk.refusal`); the tests 
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from core.backtest.kernel import (
@@ -30,6 +29,7 @@ from core.backtest.kernel import (
 from core.data.panel import Ints
 from core.domain.market import Floats
 from core.features.bounds import bounds
+from core.jit import jit
 from core.strategies.rule import HELD, Answer, Leave, Market, Rule, judge, notional
 
 
@@ -61,7 +61,7 @@ class Gate(NamedTuple):
     taker: float
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def trade(
     rule: Rule,
     gate: Gate,
@@ -117,7 +117,7 @@ def trade(
     return refused
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _leave(
     positions: NDArray[np.void], count: int, ts: int, left: NDArray[np.uint8], past: NDArray[np.void], held: Floats
 ) -> int:
@@ -136,7 +136,7 @@ def _leave(
     return kept
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _enter(
     rule: Rule,
     gate: Gate,

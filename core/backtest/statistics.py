@@ -11,7 +11,6 @@ from math import ceil, e, sqrt
 from statistics import NormalDist
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
 from core.backtest.metrics import (
@@ -30,6 +29,7 @@ from core.backtest.result import Result
 from core.data.panel import Ints
 from core.domain.backtest import Estimate, Metrics, Statistics
 from core.domain.market import Floats
+from core.jit import jit
 
 CONFIDENCE = 0.95
 LIMITS = (2.5, 97.5)
@@ -105,7 +105,7 @@ def resampled_totals(steps: Floats, block: int, seed: int) -> Floats:
     return np.asarray((sums[starts + block] - sums[starts]).sum(axis=1) * len(steps) / (starts.shape[1] * block))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def resampled_paths(returns: Floats, starts: Ints, block: int, out: Floats) -> None:
     """Fills out (draws, 3): total return, Sharpe ratio per bar (0 of a flat path) and maximum drawdown of each
     path of len(returns) bars made of the blocks at `starts`; what a path's last block has too much is left off."""
@@ -178,7 +178,7 @@ def overfitting_probability(returns: Floats, blocks: int = 16) -> float:
     return float(_below_median(once, counts, sums, squares)) / len(inside)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _below_median(inside: Ints, counts: Floats, sums: Floats, squares: Floats) -> float:
     """How many of the choices inside (C, blocks / 2), each also turned round, pick a set below the median outside.
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
@@ -37,6 +36,7 @@ from core.backtest.vectorised import Compiled, compiled_of, costs_of, gate_of, l
 from core.domain.errors import UserError
 from core.domain.instrument import Pair
 from core.domain.market import Floats
+from core.jit import jit
 from core.matching.replay import Market
 from core.strategies.params import DivergenceParams
 from core.strategies.registry import pair_features
@@ -209,7 +209,7 @@ class _Desk:
             self.returns[number] = growth(ends)[: self.returns.shape[1]]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def figures(equity: Floats) -> tuple[float, float]:
     """(Sharpe ratio per bar, deepest drawdown) of (T+1,) equity, as `core.backtest.metrics` defines them."""
     bars = len(equity) - 1

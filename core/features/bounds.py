@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from core.jit import jit
 
 NARROW, WIDE = 0.5, 2.0
 """The least and the most by which an asset's volatility, relative to the reference's, scales a bound."""
@@ -33,7 +34,7 @@ def reference(assets: Sequence[str]) -> int:
     return assets.index("BTC") if "BTC" in assets else 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def bounds(how: Bounds, atr_pct: float, volatility: float, reference: float) -> tuple[float, float]:
     """(stop, target) of a pair whose base leg has `atr_pct` (ATR over close) and `volatility`, where the reference
     asset has volatility `reference` (both over the same window and scale, which cancels out)."""
@@ -45,7 +46,7 @@ def bounds(how: Bounds, atr_pct: float, volatility: float, reference: float) -> 
     return _by_range(how.stop, atr_pct), _by_range(how.target, atr_pct)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _by_range(bound: Bound, atr_pct: float) -> float:
     known = np.isfinite(atr_pct) and atr_pct > 0.0
     return min(max(bound.times * atr_pct, bound.low), bound.high) if known else bound.usual

@@ -31,7 +31,7 @@ from core.domain.instrument import Pair, pairs_of
 from core.features.hedge_loop import LAGS, NAMES, Rule, State, run
 from core.features.mackinnon import Level, critical_value
 from core.features.pair_loop import Grids
-from core.features.stream import Columns, Stream, forgotten
+from core.features.stream import Columns, ColumnStream, forgotten
 
 
 class HedgeParams(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class HedgeParams(msgspec.Struct, frozen=True):
     significance: Level = "5%"
 
 
-class HedgeFeatures(Stream):
+class HedgeFeatures(ColumnStream):
     """Per pair, for each of `ols_` and `kalman_`: `alpha` and `beta` as known with this bar; as known before it
     `beta_lag`, `beta_jump` (absolute change), `spread` (log price units, 0 on the line), `z_score` and `volatility`
     (sample deviation of the spread's changes, per bar). Then `kalman_deviation`, `adf`, `cointegrated`,

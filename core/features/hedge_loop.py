@@ -7,11 +7,11 @@ order of the lines below could let a bar choose the hedge ratio that it is judge
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from core.data.panel import Ints
 from core.domain.market import Floats
 from core.features.pair_loop import ROUNDING, Flags, Grids, _mean
+from core.jit import jit
 
 OF_A_METHOD = ("alpha", "beta", "beta_lag", "beta_jump", "spread", "z_score", "volatility")
 OF_A_TEST = ("adf", "cointegrated", "adf_ratio", "ratio_reverting")
@@ -67,7 +67,7 @@ class State(NamedTuple):
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def run(state: State, rule: Rule, legs: Ints, grids: Grids, values: Floats, valid: Flags) -> None:
     """Feed T bars and write their rows of `values` and `valid`, both (T, P, C), columns in the order of NAMES.
 
@@ -96,7 +96,7 @@ def run(state: State, rule: Rule, legs: Ints, grids: Grids, values: Floats, vali
         state.seen[0] = seen + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _feed(state: State, close: Floats, traded: Flags, legs: Ints) -> None:
     """Log prices, a silent asset's its last one; alignment; and the slopes grow a bar older."""
     seen, rows = state.seen[0], state.logs.shape[0]
@@ -114,7 +114,7 @@ def _feed(state: State, close: Floats, traded: Flags, legs: Ints) -> None:
             state.level[method, 1, k] = state.level[method, 0, k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _products(logs: Floats, seen: int, window: int, mean: Floats, out: Floats) -> None:
     """(N, N) sums of products of the last `window` log prices' distances from their means."""
     n = logs.shape[1]
@@ -131,7 +131,7 @@ def _products(logs: Floats, seen: int, window: int, mean: Floats, out: Floats) -
         at = at + 1 if at + 1 < logs.shape[0] else 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _judge(state: State, rule: Rule, method: int, k: int, a: int, b: int, recent: Floats, out: Floats) -> None:
     """What is traded at this bar, by the slope known at the bar before: spread, its z-score, its volatility.
 
@@ -161,7 +161,7 @@ def _judge(state: State, rule: Rule, method: int, k: int, a: int, b: int, recent
     out[6] = volatility if volatility > ROUNDING else np.nan
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _regress(
     state: State, rule: Rule, k: int, mean_a: float, mean_b: float, aa: float, ab: float, bb: float
 ) -> None:
@@ -178,7 +178,7 @@ def _regress(
         state.slope[KALMAN, 0, k], state.level[KALMAN, 0, k] = slope, state.level[OLS, 0, k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _filter(state: State, keep: float, k: int, a: int, b: int, anchor: float) -> float:
     """One bar of the Kalman filter of a line, described by its level at `anchor` and its slope; returns the
     deviation with which the bar was foreseen.
@@ -205,7 +205,7 @@ def _filter(state: State, keep: float, k: int, a: int, b: int, anchor: float) ->
     return float(np.sqrt(noise * total))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _test(state: State, rule: Rule, k: int, a: int, b: int, mean: Floats, out: Floats) -> None:
     """Dickey-Fuller on the regression's residual and on the log ratio of the prices, each with its verdict."""
     seen = state.seen[0]
@@ -215,7 +215,7 @@ def _test(state: State, rule: Rule, k: int, a: int, b: int, mean: Floats, out: F
     out[3] = np.float64(out[2] < rule.critical_ratio) + 0.0 * out[2]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _adf(logs: Floats, seen: int, window: int, a: int, b: int, mean: Floats, slope: float, constant: bool) -> float:
     """The t statistic of g in change_i = g e_(i-1) + d change_(i-1) (+ constant); e = log a - slope log b, centred.
 
@@ -257,7 +257,7 @@ def _adf(logs: Floats, seen: int, window: int, a: int, b: int, mean: Floats, slo
     return float(g / np.sqrt(left / freedom * dd / determinant))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _flag(row: Floats, usable: bool, jump: float, valid: Flags) -> None:
     """What is not finite becomes 0 and not valid; so does not valid a spread whose slope has just jumped."""
     jumps = row[3], row[WIDTH + 3]

@@ -9,11 +9,11 @@ price until a close breaks through one.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from core.data.panel import Ints
 from core.domain.market import Floats
 from core.features.pair_loop import MEMORY, ROUNDING, Flags, Grids, _mean, _mean_std
+from core.jit import jit
 
 NAMES = (
     "simple_return",
@@ -74,7 +74,7 @@ class State(NamedTuple):
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def run(state: State, spans: Spans, grids: Grids, values: Floats, valid: Flags) -> None:
     """Feed T bars and write their rows of `values` and `valid`, both (T, N, C), columns in the order of NAMES."""
     n = grids.close.shape[1]
@@ -103,7 +103,7 @@ def run(state: State, spans: Spans, grids: Grids, values: Floats, valid: Flags) 
         state.seen[0] = seen + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _feed(state: State, spans: Spans, grids: Grids, t: int, out: Floats) -> None:
     """Prices, returns, the recursive means and Supertrend's bands; a silent bar is a bar at the last close."""
     seen, rows = state.seen[0], state.closes.shape[0]
@@ -141,13 +141,13 @@ def _feed(state: State, spans: Spans, grids: Grids, t: int, out: Floats) -> None
         lower[i] = (high + low) / 2 - spans.multiplier * atr
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _smooth(value: float, new: float, span: int, weight: float, fed: int) -> float:
     """A recursive mean after `fed` values, begun as the plain mean of the first `span` (their sum, until then)."""
     return value + new / span if fed < span else value + weight * (new - value)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _supertrend(state: State, seen: int, out: Floats) -> None:
     """Line and side (+1 above its lower band, -1 below its upper one), walked anew through the last MEMORY bars.
 
@@ -172,7 +172,7 @@ def _supertrend(state: State, seen: int, out: Floats) -> None:
         out[i, 10] = side[i] if side[i] != 0 else np.nan
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _correlate_with_first(returns: Floats, seen: int, window: int, mean: Floats, std: Floats, out: Floats) -> None:
     """Pearson correlation of each asset's last `window` log returns with the first asset's."""
     out[:, 12] = 0.0

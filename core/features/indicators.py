@@ -12,7 +12,7 @@ import numpy as np
 from core.data.panel import Ints
 from core.features.indicator_loop import NAMES, Spans, State, run
 from core.features.pair_loop import MEMORY, Grids
-from core.features.stream import Columns, Stream, forgotten
+from core.features.stream import Columns, ColumnStream, forgotten
 
 
 class IndicatorParams(msgspec.Struct, frozen=True):
@@ -28,7 +28,7 @@ class IndicatorParams(msgspec.Struct, frozen=True):
     supertrend_multiplier: float = 3.0
 
 
-class Indicators(Stream):
+class Indicators(ColumnStream):
     """Per asset: `simple_return`, `log_return` (close to close); `volatility`, sample deviation of log returns per
     bar; Wilder's `atr` and `rsi`; means of the close, plain (`sma_fast`, `sma_slow`) and exponential (`ema_fast`,
     `ema_slow`); `supertrend`, its line in units of price, and `supertrend_side` (+1, -1); `z_score` of the close;

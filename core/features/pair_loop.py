@@ -8,11 +8,11 @@ the window and on nothing else. The functions below are called directly, never p
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from core.data.panel import Ints
 from core.domain.market import Floats
+from core.jit import jit
 
 NAMES = (
     "spread",
@@ -114,7 +114,7 @@ class State(NamedTuple):
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def run(state: State, windows: Windows, legs: Ints, day: Ints, grids: Grids, out: Outputs) -> None:
     """Feed T bars and write their rows of `out`.
 
@@ -148,7 +148,7 @@ def run(state: State, windows: Windows, legs: Ints, day: Ints, grids: Grids, out
         state.seen[0] = seen + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _feed_assets(state: State, grids: Grids, t: int, seen: int, turnover: Floats) -> None:
     """Return, true range and quote volume of each asset; a silent one repeats its last close."""
     returns = state.returns[seen % state.returns.shape[0]]
@@ -167,7 +167,7 @@ def _feed_assets(state: State, grids: Grids, t: int, seen: int, turnover: Floats
             turnover[i] = np.nan
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _feed_pairs(state: State, legs: Ints, valid: Flags, turnover: Floats, seen: int) -> None:
     """Spread, Wilder's averages, volume ratio and alignment of each pair."""
     size = state.spreads.shape[0]
@@ -193,7 +193,7 @@ def _feed_pairs(state: State, legs: Ints, valid: Flags, turnover: Floats, seen: 
         state.changes[k] += np.int64(known)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _write(
     state: State,
     windows: Windows,
@@ -240,7 +240,7 @@ def _write(
         out.usable[t, k] = finite and valid[a] and valid[b] and state.aligned[k] >= windows.min_bars
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _mean(ring: Floats, seen: int, window: int, mean: Floats) -> None:
     """Mean per column of the last `window` rows, the newest being row `seen`."""
     mean[:] = 0.0
@@ -254,7 +254,7 @@ def _mean(ring: Floats, seen: int, window: int, mean: Floats) -> None:
         mean[k] /= window
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _mean_std(ring: Floats, seen: int, window: int, mean: Floats, std: Floats) -> None:
     """Mean and sample deviation (n - 1) per column of the last `window` rows, in two passes."""
     _mean(ring, seen, window, mean)
@@ -269,7 +269,7 @@ def _mean_std(ring: Floats, seen: int, window: int, mean: Floats, std: Floats) -
         std[k] = np.sqrt(std[k] / (window - 1))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _correlate(returns: Floats, seen: int, window: int, out: Floats) -> None:
     """Pearson correlation of the last `window` returns; 0 where one is missing or constant, 1 on the diagonal."""
     n = returns.shape[1]

@@ -7,11 +7,11 @@ leaves, so that a walk is five steps without a branch, for every row and every t
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.market import Floats
+from core.jit import jit
 
 DEPTH = 5
 QUESTIONS = 2**DEPTH - 1
@@ -49,7 +49,7 @@ class Forest:
         self.score(np.zeros((1, int(self.feature.max()) + 1)))
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _walk(
     rows: Floats, feature: NDArray[np.int32], threshold: NDArray[np.float32], leaf: Floats
 ) -> Floats:  # pragma: no cover
@@ -75,7 +75,7 @@ def _walk(
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _calibrated(raw: Floats, platt: Floats) -> Floats:  # pragma: no cover
     out = np.empty(len(raw))
     for r in range(len(raw)):

@@ -11,13 +11,13 @@ Arrays are time first: T bars, P pairs, N assets. `legs` (P, 2) holds the asset 
 from typing import Literal, NamedTuple
 
 import msgspec
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from core.data.panel import Panel
 from core.domain.market import Floats
 from core.features.bounds import Bound, Bounds, bounds, reference
+from core.jit import jit
 
 Kind = Literal["profit", "published"]
 Ints = NDArray[np.int64]
@@ -110,7 +110,7 @@ def uniqueness(end: Ints) -> Floats:
     return _uniqueness(np.ascontiguousarray(end, np.int64))
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _profit(
     opens: Floats,
     close: Floats,
@@ -151,7 +151,7 @@ def _profit(
     return y, end
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _published(
     close: Floats, legs: Ints, z: Floats, z_entry: float, horizon: int, move: float
 ) -> tuple[NDArray[np.int8], Ints]:  # pragma: no cover
@@ -179,7 +179,7 @@ def _published(
     return y, end
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _uniqueness(end: Ints) -> Floats:  # pragma: no cover
     bars, pairs = end.shape
     weight = np.zeros((bars, pairs))

@@ -10,11 +10,11 @@ from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from core.domain.market import Floats
 from core.features.bounds import Bound, Bounds
+from core.jit import jit
 from core.strategies.params import DivergenceParams
 
 Flags = NDArray[np.bool_]
@@ -156,7 +156,7 @@ class Answer(NamedTuple):
         )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def judge(rule: Rule, market: Market, held: Table, past: Table, taken: Ints, free: int, answer: Answer) -> None:
     """The answer to one closed bar.
 
@@ -174,7 +174,7 @@ def judge(rule: Rule, market: Market, held: Table, past: Table, taken: Ints, fre
         _switch(rule, market, held, past, taken, count, answer)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def leaving(rule: Rule, market: Market, held: Table, m: int) -> Leave:
     """Whether position `m` is closed now, a `Leave`. Price stops and the time limit hold even where z is not
     known."""
@@ -188,20 +188,20 @@ def leaving(rule: Rule, market: Market, held: Table, m: int) -> Leave:
     return Leave.TIME if age >= rule.horizon else Leave.STAY
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def crossed(now: float, entry: float, level: float) -> bool:
     """Whether z has come from its entry's side down to `level` (0: has changed its sign). Judged against the z
     at entry, not against the side taken: a pair opened by hand may bet the other way."""
     return bool(now * np.copysign(1.0, entry) <= level)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def notional(rule: Rule, score: float) -> float:
     """USDT per leg: the base size, up to twice as much for a high score."""
     return rule.size * min(max(1.0 + (score - 0.5) / 0.5, 1.0), 2.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _stand(rule: Rule, market: Market, past: Table, answer: Answer) -> None:
     """Score and side of each pair, and the first reason that stands against it by itself; OUTSCORED where none
     does: it is a candidate."""
@@ -240,7 +240,7 @@ def _stand(rule: Rule, market: Market, past: Table, answer: Answer) -> None:
             why[k] = Why.OUTSCORED
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _choose(rule: Rule, market: Market, taken: Ints, free: int, answer: Answer) -> int:
     """Enter the candidates with the best scores (of equals: the first), as far as places and the assets taken
     allow, and tell the others why not; how many are entered."""
@@ -270,7 +270,7 @@ def _choose(rule: Rule, market: Market, taken: Ints, free: int, answer: Answer) 
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _switch(rule: Rule, market: Market, held: Table, past: Table, taken: Ints, count: int, answer: Answer) -> None:
     """At most one switch a bar: the best candidate that found no place takes that of a position whose own pair now
     scores less by more than the threshold; of several, the one that scores least.
@@ -294,7 +294,7 @@ def _switch(rule: Rule, market: Market, held: Table, past: Table, taken: Ints, c
         chosen[count] = best
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _replaced(rule: Rule, market: Market, held: Table, past: Table, now: Ints, k: int, answer: Answer) -> int:
     """The position whose place candidate `k` may take, `now` being the assets taken; -1: none."""
     legs, score, rows, opened, working = market.legs, answer.score, held["row"], held["opened"], past["working"]
@@ -314,7 +314,7 @@ def _replaced(rule: Rule, market: Market, held: Table, past: Table, now: Ints, k
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _conflict(legs: Ints, correlation: Floats, limit: float, taken: Ints, k: int) -> Why:
     """What the assets taken have against pair `k`: SHARED, CORRELATED, or OUTSCORED, nothing."""
     a, b = legs[0, k], legs[1, k]
@@ -326,7 +326,7 @@ def _conflict(legs: Ints, correlation: Floats, limit: float, taken: Ints, k: int
     return Why.OUTSCORED
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def _against(legs: Ints, correlation: Floats, limit: float, other: int, k: int) -> Why:
     """What pair `other` has against pair `k`, in the same words."""
     a, b = legs[0, k], legs[1, k]

@@ -11,12 +11,12 @@ import sys
 import time
 
 import numpy as np
-from numba import njit
 
 from core.backtest.events import market_of
 from core.backtest.kernel import ORDERS, TICK, Books, Costs, Record, Sides, Tape, follow, sizes
 from core.backtest.sweep import figures
 from core.backtest.vectorised import tape_of
+from core.jit import jit
 from core.data.synthetic import ASSETS, synthetic_panel
 from core.domain.instrument import pairs_of
 from core.domain.market import Floats
@@ -28,7 +28,7 @@ ENTRY, EXIT = 1.9, 0.0
 """The single run: about 54,786 orders."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@jit
 def sides(z: Floats, entry: float, leave: float, out: Sides) -> None:
     """The rule, into `out` (T, P)."""
     held = np.zeros(z.shape[1], np.int8)
