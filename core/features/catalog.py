@@ -15,7 +15,7 @@ from core.domain.market import Bar
 from core.features.hedge import HedgeFeatures
 from core.features.indicators import Indicators
 from core.features.pairs import Frame, PairFeatures
-from core.features.stream import Stream
+from core.features.stream import ColumnStream
 
 Arrays = dict[str, NDArray[Any]]
 """Columns by name, each (T, ...): row t is what is known when bar t has closed. A live bar gives T = 1."""
@@ -74,9 +74,9 @@ class _Pairs:
 
 
 class _Columns:
-    """A `Stream` by columns: each (T, K), and its flags as `NAME.valid`."""
+    """A `ColumnStream` by columns: each (T, K), and its flags as `NAME.valid`."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: ColumnStream) -> None:
         self._stream = stream
         self.warmup = stream.warmup
 

@@ -17,18 +17,16 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from core.data.panel import Ints, Panel
+from core.data.panel import Ints
 from core.domain.instrument import Pair, pairs_of
 from core.domain.market import Bar, Floats
-from core.features.pair_loop import MEMORY, NAMES, Grids, Outputs, State, Windows, run
+from core.features.pair_loop import MEMORY, NAMES, Flags, Grids, Outputs, State, Windows, run
+from core.features.stream import Stream
 
 DAY_MS = 86_400_000
 VERSION = 1
 """Rises whenever a definition in `pair_loop` changes, so that older models are refused."""
-
-Flags = NDArray[np.bool_]
 
 
 class FeatureParams(msgspec.Struct, frozen=True):
@@ -83,21 +81,19 @@ class FeatureHistory(msgspec.Struct, frozen=True):
         )
 
 
-class PairFeatures:
+class PairFeatures(Stream[FeatureHistory]):
     """The features of all pairs of `assets`, fed with closed bars in order.
 
     `pairs` (P) in the order of `pairs_of(assets)`; `names` (F). Features that cannot be computed (window not
     full, deviation zero, price missing) are 0 and their pair is not usable, others are untouched by it.
     """
 
-    names: tuple[str, ...] = NAMES
+    names = NAMES
 
     def __init__(self, assets: Sequence[str], params: FeatureParams | None = None, bar_ms: int = 3_600_000) -> None:
-        self.assets = tuple(assets)
+        super().__init__(assets, bar_ms)
         self.pairs: tuple[Pair, ...] = pairs_of(self.assets)
         self.params = params or FeatureParams()
-        self.bar_ms = bar_ms
-        self.last_open_ms: int | None = None
         order = {asset: i for i, asset in enumerate(self.assets)}
         legs = [(order[pair.a], order[pair.b]) for pair in self.pairs]
         self._legs = np.ascontiguousarray(np.array(legs, np.int64).reshape(-1, 2).T)
@@ -116,35 +112,9 @@ class PairFeatures:
         """Names the definition of the features: a model trained on another one is refused."""
         return feature_hash(self.params)
 
-    def history(self, panel: Panel) -> FeatureHistory:
-        """Feed all bars of `panel` (its assets in our order) and return every frame."""
-        if panel.assets != self.assets or panel.bar_ms != self.bar_ms:
-            raise ValueError(f"a panel of {panel.assets} at {panel.bar_ms} ms does not fit {self.assets}")
-        self._reach(int(panel.ts[0]))
-        return self._run(
-            panel.ts, Grids(panel.high, panel.low, panel.close, panel.volume, panel.funding, panel.valid)
-        )
-
     def update(self, bar: Bar) -> Frame:
         """Feed one closed bar and return its frame. Bars that were skipped count as silent ones."""
-        if bar.close_ms - bar.open_ms != self.bar_ms or bar.ohlcv.shape != (len(self.assets), 5):
-            raise ValueError(f"a bar of {bar.ohlcv.shape} over {bar.close_ms - bar.open_ms} ms does not fit")
-        self._reach(bar.open_ms)
-        high, low, close, volume = np.ascontiguousarray(bar.ohlcv.T[1:, None, :])
-        grids = Grids(high, low, close, volume, bar.funding[None], bar.valid[None])
-        return self._run(np.array([bar.open_ms]), grids).frame(0)
-
-    def _reach(self, open_ms: int) -> None:
-        """Bring the state up to the bar before `open_ms`: whatever is missing in between was silent."""
-        if self.last_open_ms is None:
-            return
-        missing, rest = divmod(open_ms - self.last_open_ms, self.bar_ms)
-        if rest or missing < 1:
-            raise ValueError(f"bar {open_ms} does not follow bar {self.last_open_ms}: bars come in order, once")
-        if missing > 1:
-            ts = self.last_open_ms + self.bar_ms * np.arange(1, missing)
-            silent = np.zeros((missing - 1, len(self.assets)))
-            self._run(ts, Grids(silent, silent, silent, silent, silent, silent > 0))
+        return self._bar(bar).frame(0)
 
     def _run(self, ts: Ints, grids: Grids) -> FeatureHistory:
         bars, n, p = len(ts), len(self.assets), len(self.pairs)
@@ -160,8 +130,6 @@ class PairFeatures:
             correlations,
         )
         run(self._state, self._windows, self._legs, day, grids, out)
-        if bars:
-            self.last_open_ms = int(ts[-1])
         a_day = out.volatility * math.sqrt(DAY_MS / self.bar_ms)
         return FeatureHistory(
             ts, out.features, out.usable, out.close, grids.funding, out.atr_pct, out.correlations, day, a_day

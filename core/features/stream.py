@@ -6,7 +6,7 @@ bits, and nothing of the future is ever in reach.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,7 +29,11 @@ class Columns(NamedTuple):
     valid: Flags
 
 
-class Stream(ABC):
+Told = TypeVar("Told")
+"""What a loop tells of T bars."""
+
+
+class Stream(ABC, Generic[Told]):
     """The features of `assets`, fed with closed bars in order; `names` (C) are its columns."""
 
     names: tuple[str, ...]
@@ -45,17 +49,17 @@ class Stream(ABC):
         """Bars of history after which a fresh start cannot be told from one that has run for ever."""
 
     @abstractmethod
-    def _run(self, ts: Ints, grids: Grids) -> Columns:
+    def _run(self, ts: Ints, grids: Grids) -> Told:
         """Feed T bars to the loop."""
 
-    def history(self, panel: Panel) -> Columns:
+    def history(self, panel: Panel) -> Told:
         """Feed all bars of `panel` (its assets in our order). ValueError if they do not follow the last one."""
         if panel.assets != self.assets or panel.bar_ms != self.bar_ms:
             raise ValueError(f"a panel of {panel.assets} at {panel.bar_ms} ms does not fit {self.assets}")
         grids = Grids(panel.high, panel.low, panel.close, panel.volume, panel.funding, panel.valid)
         return self._feed(panel.ts, grids)
 
-    def update(self, bar: Bar) -> Columns:
+    def _bar(self, bar: Bar) -> Told:
         """Feed one closed bar: T = 1. Bars skipped since the last count as silent."""
         if bar.close_ms - bar.open_ms != self.bar_ms or bar.ohlcv.shape != (len(self.assets), 5):
             raise ValueError(f"a bar of {bar.ohlcv.shape} over {bar.close_ms - bar.open_ms} ms does not fit")
@@ -63,7 +67,7 @@ class Stream(ABC):
         grids = Grids(high, low, close, volume, bar.funding[None], bar.valid[None])
         return self._feed(np.array([bar.open_ms]), grids)
 
-    def _feed(self, ts: Ints, grids: Grids) -> Columns:
+    def _feed(self, ts: Ints, grids: Grids) -> Told:
         if self.last_open_ms is not None and len(ts):
             missing, rest = divmod(int(ts[0]) - self.last_open_ms, self.bar_ms)
             if rest or missing < 1:
@@ -75,6 +79,14 @@ class Stream(ABC):
         if len(ts):
             self.last_open_ms = int(ts[-1])
         return self._run(ts, grids)
+
+
+class ColumnStream(Stream[Columns]):
+    """A stream that tells columns, with a flag for each value."""
+
+    def update(self, bar: Bar) -> Columns:
+        """Feed one closed bar: T = 1. ValueError if it does not follow the last one."""
+        return self._bar(bar)
 
 
 def forgotten(decay: float) -> int:
