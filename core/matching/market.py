@@ -1,15 +1,16 @@
-"""The market side of one instrument: its mark, and an order book made around it."""
+"""The market side of one instrument: its mark and its order book, a real one or one made around the mark."""
 
 from decimal import Decimal
+from itertools import pairwise
 from math import inf
 from zlib import crc32
 
 from core.domain.instrument import Instrument
 from core.matching.money import ZERO, sane
 from core.matching.rules import Rules
+from core.matching.types import Levels as Levels
 from core.matching.types import Quote
 
-Levels = list[tuple[Decimal, Decimal]]
 _HALF_BP = Decimal("0.00005")
 
 
@@ -17,7 +18,7 @@ class Market:
     """Mark and book of `instrument`. The book is a function of the last quote, the rules and what our own
     fills have `taken` since: contracts bought from the asks, contracts sold to the bids."""
 
-    __slots__ = ("_asks", "_bids", "_rules", "_salt", "instrument", "mark", "taken", "turnover")
+    __slots__ = ("_book", "_rules", "_salt", "instrument", "mark", "taken", "turnover")
 
     def __init__(self, instrument: Instrument, rules: Rules) -> None:
         self.instrument = instrument
@@ -26,31 +27,31 @@ class Market:
         self.taken = (ZERO, ZERO)
         self._rules = rules
         self._salt = crc32(instrument.id.encode()) ^ rules.seed
-        self._asks: Levels = []
-        self._bids: Levels = []
+        self._book: tuple[Levels, Levels] | None = None
 
     def move(self, quote: Quote) -> None:
         """A new market state: a new mark, and the book whole again."""
         if not (sane(quote.mark) and quote.mark > 0 and 0 <= quote.turnover < inf):
             raise ValueError(f"quote of {quote.instrument}: mark {quote.mark}, turnover {quote.turnover}")
         self.restore(quote.mark, quote.turnover, (ZERO, ZERO))
+        if quote.book is not None:
+            self._book = _checked(quote.instrument, *quote.book)
 
     def restore(self, mark: Decimal, turnover: float, taken: tuple[Decimal, Decimal]) -> None:
-        """A market state as it was, with what our fills had taken of its book."""
+        """A market state as it was, with what our fills had taken of its book; that is the one made of it."""
         self.mark = mark
         self.turnover = turnover
         self.taken = taken
-        self._asks = []
+        self._book = None
 
     def levels(self, buy: bool) -> Levels:
         """(price, contracts) that an order to buy (sell) finds now, best first; empty once taken whole."""
-        if not self._asks:
-            self._asks, self._bids = self._build()
-        taken = self.taken[not buy]
-        side = self._asks if buy else self._bids
+        if self._book is None:
+            self._book = self._build()
+        taken, side = self.taken[not buy], self._book[buy]
         if not taken:
             return side
-        left: Levels = []
+        left = []
         for price, size in side:
             gone = min(taken, size)
             taken -= gone
@@ -73,7 +74,7 @@ class Market:
         return self.mark * (1 + band if buy else 1 - band)
 
     def _build(self) -> tuple[Levels, Levels]:
-        """Asks and bids: the spread is at least two ticks wide, so the best prices never meet."""
+        """Bids and asks: the spread is at least two ticks wide, so the best prices never meet."""
         tick = self.instrument.tick
         half = max(tick, self.mark * self._rules.spread_bps * _HALF_BP)
         step = int(half // tick)
@@ -84,7 +85,7 @@ class Market:
         asks = [((ask + k * step) * tick, size) for k, size in enumerate(sizes)]
         sizes = self._depth(bid)
         bids = [((bid - k * step) * tick, size) for k, size in enumerate(sizes) if bid - k * step > 0]
-        return asks, bids
+        return bids, asks
 
     def _depth(self, best: int) -> list[Decimal]:
         """Contracts per level: deeper away from the best price, varied by a quarter, one order at least."""
@@ -99,3 +100,12 @@ class Market:
             varied = share * (k + 1) * (0.75 + (noise >> 12) / 2**21)
             sizes.append(max(int(varied), least) * instrument.lot)
         return sizes
+
+
+def _checked(instrument: str, bids: Levels, asks: Levels) -> tuple[Levels, Levels]:
+    """The sides of a real book, if they can be those of one."""
+    prices = [price for price, _ in (*reversed(bids), *asks)]
+    sound = all(sane(size) and size > 0 and sane(price) and price > 0 for price, size in (*bids, *asks))
+    if not sound or any(high <= low for low, high in pairwise(prices)):
+        raise ValueError(f"quote of {instrument}: bids {bids}, asks {asks} are no book")
+    return bids, asks

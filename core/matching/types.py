@@ -1,5 +1,6 @@
 """What goes into a step of the matching core and what comes out. All times are market time, ms UTC."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -59,13 +60,18 @@ class SettleFunding(msgspec.Struct, frozen=True):
 Command = Place | Cancel | PlaceTrigger | CancelTrigger | SetLeverage | SettleFunding
 
 
+Levels = Sequence[tuple[Decimal, Decimal]]
+"""(price, contracts) of one side of a book, best first."""
+
+
 class Quote(msgspec.Struct, frozen=True):
-    """The market moved: mark (and last) price of an instrument, and the value traded per bar, from which
-    the depth of its book around the mark is made."""
+    """The market moved: mark (and last) price of an instrument, and its order book: the (bids, asks) of `book`, or
+    levels around the mark, their depth made from `turnover`, the value traded per bar."""
 
     instrument: str
     mark: Decimal
     turnover: float = 0.0
+    book: tuple[Levels, Levels] | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True):

@@ -203,11 +203,11 @@ def test_a_gap_through_bankruptcy_leaves_a_debt_and_no_free_margin() -> None:
     assert only(Rejected, small.do(market(BTC, "1")))[0].code == "51008"
 
 
-def test_funding_too_can_liquidate_at_the_next_step() -> None:
+def test_funding_too_can_liquidate_at_the_next_quote() -> None:
     small = Small(cash="1000")
     small.do(SetLeverage(BTC, D(10)), market(BTC, "500"))
     small.do(SettleFunding(BTC, D("0.2")))
-    assert [bill.kind for bill in only(Bill, small.step())] == [BillKind.LIQUIDATION]
+    assert [bill.kind for bill in only(Bill, small.move(BTC, "1000"))] == [BillKind.LIQUIDATION]
 
 
 def test_every_bill_carries_the_running_balance() -> None:
