@@ -4,7 +4,7 @@
 there. `replay`: the seeded path of the local exchange, tick by tick, so that a demo of the same bars is repeated.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import numpy as np
@@ -19,21 +19,24 @@ from core.matching.types import Quote
 Point = tuple[int, list[Quote]]
 """Market time in ms, and the prices then."""
 
-Stop = tuple[bool, float]
-"""Whether a trigger order buys, and the mark that fires it."""
+Stop = tuple[str, bool, float]
+"""The instrument of a trigger order, whether it buys, and the mark that fires it."""
 
 MODELS = ("adverse", "replay")
 ROUNDING = 1.002
 """More than the rounding of a mark to its tick: whoever looks closer than that walks the bar."""
 
 
+def check(name: str) -> str:
+    """`name`, if it is one of `MODELS`; else a UserError."""
+    if name not in MODELS:
+        raise UserError(f"inside {name!r}: not one of {', '.join(MODELS)}")
+    return name
+
+
 def inside(name: str, market: Market, matching: Matching) -> Iterator[Point]:
     """The points of the present bar after its open. Walks `market` where it is its path."""
-    if name == "replay":
-        return _replay(market)
-    if name == "adverse":
-        return iter(_adverse(market, matching))
-    raise UserError(f"inside {name!r}: not one of {', '.join(MODELS)}")
+    return _replay(market) if name == "replay" else iter(_adverse(market, matching))
 
 
 def _replay(market: Market) -> Iterator[Point]:
@@ -62,11 +65,11 @@ def _adverse(market: Market, matching: Matching) -> list[Point]:
     return [(opened + k * quarter, quotes) for k, quotes in enumerate(points, 1) if quotes]
 
 
-def quiet(market: Market, matching: Matching, stops: Mapping[str, Stop], low: Floats, high: Floats) -> bool:
+def quiet(market: Market, matching: Matching, stops: Iterable[Stop], low: Floats, high: Floats) -> bool:
     """Whether nothing of ours can happen while prices stay within `low` .. `high` (N,): no stop is reached, and
     with all positions at their worst at once there is still twice the maintenance margin."""
     index = market.index
-    for name, (buy, price) in stops.items():
+    for name, buy, price in stops:
         i = index[name]
         # A tick's width, for marks are rounded to ticks.
         if high[i] * ROUNDING >= price if buy else low[i] <= price * ROUNDING:

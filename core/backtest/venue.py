@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from decimal import Decimal
 from random import Random
 
-from core.backtest.inside import Stop, inside, quiet
+from core.backtest.inside import Stop, check, inside, quiet
 from core.backtest.latency import Latency
 from core.domain.account import Balance, Bill, Position
-from core.domain.market import Candle, Funding
+from core.domain.market import Candle, Floats, Funding
 from core.domain.orders import Fill, Order, OrderReport, Protection
 from core.matching.core import Matching
 from core.matching.replay import Market
@@ -26,6 +26,7 @@ from core.matching.types import (
     Rejected,
     SetLeverage,
     SettleFunding,
+    Trigger,
 )
 from core.venues.port import Capabilities, Refused, VenueEvent
 
@@ -52,12 +53,13 @@ class BacktestVenue:
         self.slipped: dict[str, float] = {}
         """The same of each fill, by trade id."""
         self._latency = latency
-        self._within = within
+        self._within = check(within)
         self._rejects = rejects
-        self._chance = Random(seed)
+        self._chance = Random(f"rejects {seed}")  # Latencies are drawn from the seed itself.
         self._now = market.now
         self._quoted: set[str] = set()
         self._stops: dict[str, Stop] = {}
+        """The live trigger orders, by client id."""
 
     # -- the market ---------------------------------------------------------------------------------
 
@@ -68,7 +70,7 @@ class BacktestVenue:
         Nothing is quoted where nothing can come of it: a mark is moved when something asks for it."""
         market, matching, panel, events = self.market, self.matching, self.market.panel, []
         held = matching.held()
-        if held and not quiet(market, matching, self._stops, panel.low[market.bar], panel.high[market.bar]):
+        if held and not self._quiet(panel.low[market.bar], panel.high[market.bar]):
             self._look()
             for now, quotes in inside(self._within, market, matching):
                 if now > self._now:
@@ -85,9 +87,12 @@ class BacktestVenue:
         self._now = market.now
         self._quoted.clear()
         opens = market.opens()
-        if held and not quiet(market, matching, self._stops, opens, opens):
+        if held and not self._quiet(opens, opens):
             events += self._look()
         return [event for event in events if isinstance(event, Fill)]
+
+    def _quiet(self, low: Floats, high: Floats) -> bool:
+        return quiet(self.market, self.matching, self._stops.values(), low, high)
 
     def _closes(self, held: Iterable[str]) -> list[Quote]:
         closes, market = self.market.panel.close[self.market.bar], self.market
@@ -112,10 +117,12 @@ class BacktestVenue:
                 cost = float((mark - event.price) * event.size * contract)
                 self.slipped[event.trade_id] = cost
                 self.slippage += cost
+            elif isinstance(event, Trigger) and event.state != "live":
+                self._stops.pop(event.client_id, None)
         return events
 
-    def _arrive(self, instrument: str) -> None:
-        """Let an order travel: the mark of its instrument moves on along the bar."""
+    async def _arrive(self, instrument: str) -> None:
+        """Let an order travel: the mark of its instrument moves on along the bar, and may fire a stop there."""
         self._look(instrument)
         delay = self._latency()
         if not delay:
@@ -126,7 +133,12 @@ class BacktestVenue:
             return  # Past the last bar the market stands still.
         i, part = market.index[instrument], (self._now - int(panel.ts[market.bar])) / panel.bar_ms
         opened, closed = panel.open[market.bar, i], panel.close[market.bar, i]
-        self._step(self._now, (), [market.quote(i, float(opened + (closed - opened) * part))])
+        await self._tell(self._step(self._now, (), [market.quote(i, float(opened + (closed - opened) * part))]))
+
+    async def _tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Fill):
+                await self.told(event)
 
     # -- the port -----------------------------------------------------------------------------------
 
@@ -158,16 +170,14 @@ class BacktestVenue:
         return mark
 
     async def place(self, order: Order) -> OrderReport:
-        self._arrive(order.instrument)
+        await self._arrive(order.instrument)
         if self._rejects and self._chance.random() < self._rejects:
             raise Refused(f"{order.instrument}: refused by the model of rejects", REJECTED)
         place = Place(order.client_id, order.instrument, order.size, order.type, order.price, order.reduce_only)
         events = self._step(self._now, [place], ())
         if isinstance(events[0], Rejected):
             raise Refused(events[0].message, events[0].code)
-        for event in events:
-            if isinstance(event, Fill):
-                await self.told(event)
+        await self._tell(events)
         return [event for event in events if isinstance(event, OrderReport)][-1]
 
     async def cancel(self, order: Order) -> None:
@@ -204,14 +214,11 @@ class BacktestVenue:
         self._obey(PlaceTrigger(p.client_id, p.instrument, p.size, p.trigger))
         placed = self.matching.trigger(client_id=p.client_id)
         assert placed is not None
-        self._stops[p.instrument] = p.size > 0, float(p.trigger)
+        self._stops[p.client_id] = p.instrument, p.size > 0, float(p.trigger)
         return Protection(p.client_id, p.instrument, p.size, p.trigger, placed.venue_id)
 
     async def unprotect(self, protection: Protection) -> None:
-        p = protection
-        if self._stops.get(p.instrument) == (p.size > 0, float(p.trigger)):
-            del self._stops[p.instrument]
-        if any(live.client_id == protection.client_id for live in self.matching.triggers()):
+        if self._stops.pop(protection.client_id, None) is not None:
             self._obey(CancelTrigger(protection.instrument, client_id=protection.client_id))
 
     async def protections(self) -> list[Protection]:
