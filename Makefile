@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY = PASSIVE
 export OPENBLAS_NUM_THREADS = 1
 export NUMBA_NUM_THREADS = 1
 
-.PHONY: help ready demo test lint bench pictures clean
+.PHONY: help ready demo test lint bench peers pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,11 +33,20 @@ bench: ready ## measure speed against a plain baseline in the same run, and keep
 	@echo "make bench: each figure beside its baseline; kept in tests/bench/results/latest.md"
 	@$(PYTHON) -m tests.bench --keep
 
+peers: .venv-peers/stamp ## make .venv-peers with vectorbt and nautilus_trader, which make bench then runs beside us
+
+# An environment of its own: what they ask for is not what is pinned here. vectorbt's templates need an older plotly.
+.venv-peers/stamp: | ready
+	@echo "make peers: installs vectorbt and nautilus_trader into .venv-peers (a minute or two)"
+	@$(PYTHON) -m venv --clear .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check vectorbt==1.0.0 nautilus_trader==1.221.0 'plotly<6'
+	@touch .venv-peers/stamp
+
 pictures: ready ## draw the README's pictures of the screen
 	@echo "make pictures: draws the screen into cockpit/pictures/"
 	@$(PYTHON) tests/cockpit/pictures.py
 
-clean: ## remove .venv and every cache (never your ledgers and models)
-	@echo "make clean: removes .venv and caches"
-	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove .venv, .venv-peers and every cache (never your ledgers and models)
+	@echo "make clean: removes .venv, .venv-peers and caches"
+	@rm -rf .venv .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find core cockpit tests -name __pycache__ -type d -prune -exec rm -rf {} +

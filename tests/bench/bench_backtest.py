@@ -7,9 +7,6 @@ vectorbt gets the targets of the single run ready made, legs with cash of their 
 time: of all ways that were tried its fastest.
 """
 
-import json
-import os
-import subprocess
 import sys
 import tempfile
 from decimal import Decimal
@@ -31,10 +28,9 @@ from core.strategies.registry import strategy
 from core.trader import Trader
 from tests.bench import spreads
 from tests.bench.bench_models import median_ms
+from tests.bench.peer import INTERPRETER, SCRIPTS, installed, told
 from tests.bench.row import Row
 
-HERE = Path(__file__).resolve().parent
-PEERS = Path(os.environ.get("COCKPIT_PEERS") or HERE.parents[1] / ".venv-peers" / "bin" / "python")
 FEW, MANY, AT_ONCE = 27, 1000, 3
 SINGLE, SWEPT, EVENTS, LINEAR = 50.0, 30.0, 20.0, 3.0
 YEAR = spreads.BARS
@@ -48,8 +44,7 @@ def run() -> list[Row]:
 def against_vectorbt() -> list[Row]:
     """One run, sweeps, and their memory. Of the long sweep vectorbt runs the first 27 sets, and is counted so many
     times as there are 27 in it: it would take minutes, and its time is linear."""
-    if not PEERS.is_file():
-        print(f"vectorbt left out: no {PEERS}; make it with `make peers`, or name one in COCKPIT_PEERS")
+    if not installed("vectorbt"):
         return []
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "spreads.npz")
@@ -137,17 +132,9 @@ def _beside(what: str, mine: float, yours: float, target: float, shown: str = ""
 
 
 def _ours(file: str, sets: int, repeats: int) -> dict[str, Any]:
-    return _told([sys.executable, "-m", "tests.bench.spreads", file, str(sets), str(repeats)])
+    return told([sys.executable, "-m", "tests.bench.spreads", file, str(sets), str(repeats)])
 
 
 def _peer(file: str, sets: int, repeats: int) -> dict[str, Any]:
-    script = str(HERE / "peers" / "vectorbt_spreads.py")
-    return _told([str(PEERS), script, file, str(sets), str(AT_ONCE), str(repeats)])
-
-
-def _told(command: list[str]) -> dict[str, Any]:
-    """The JSON line that a process prints."""
-    done = subprocess.run(command, cwd=HERE.parents[1], capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stderr[-2000:]
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    script = str(SCRIPTS / "vectorbt_spreads.py")
+    return told([str(INTERPRETER), script, file, str(sets), str(AT_ONCE), str(repeats)])

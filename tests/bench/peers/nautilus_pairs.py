@@ -1,8 +1,8 @@
-"""The fixed-pairs z-score rule in nautilus_trader, timed: `python nautilus_pairs.py PANEL.npz`, one JSON line.
+"""The fixed-pairs rule in nautilus_trader, timed: `python nautilus_pairs.py PANEL.npz START SPECS`, a JSON line.
 
-Runs with the peers' own interpreter, so it imports nothing of ours. Each bar's close, as its exchange sees it, is
-the next bar's open: it fills market orders at the last close, and these are to fill at the next open. The
-rule reads the true closes.
+Runs with the peers' own interpreter, so it imports nothing of ours. SPECS is JSON, asset to [tick, lot]. Each bar's
+close, as its exchange sees it, is the next bar's open: it fills market orders at the last close, and these are to
+fill at the next open. The rule reads the true closes. Bars before START only fill its windows.
 """
 
 import json
@@ -12,6 +12,7 @@ from collections import deque
 from decimal import Decimal
 from math import sqrt
 
+import nautilus_trader
 import numpy as np
 from nautilus_trader.backtest.engine import BacktestEngine
 from nautilus_trader.backtest.models import FillModel
@@ -37,11 +38,12 @@ MS = 1_000_000
 
 
 class Pairs(Strategy):
-    """Enter a pair where |z| > 1, leave where z has crossed zero."""
+    """Enter a pair where |z| > 1.5, leave where z has crossed zero; from bar `start` on."""
 
-    def __init__(self, pairs, instruments, types, closes):
+    def __init__(self, pairs, instruments, types, closes, start):
         super().__init__(StrategyConfig())
         self.pairs, self.instruments, self.types, self.closes = pairs, instruments, types, closes
+        self.first = start
         self.spreads = [deque(maxlen=WINDOW) for _ in pairs]
         self.held = [None] * len(pairs)
         self.seen = 0
@@ -61,7 +63,7 @@ class Pairs(Strategy):
         for k, (a, b) in enumerate(self.pairs):
             spreads = self.spreads[k]
             spreads.append(close[a] / close[b])
-            if len(spreads) < WINDOW:
+            if self.bar < self.first:
                 continue
             mean = sum(spreads) / WINDOW
             std = sqrt(sum((s - mean) ** 2 for s in spreads) / (WINDOW - 1))
@@ -110,7 +112,7 @@ def perpetual(asset, tick, lot):
     )
 
 
-def main(path, specs):
+def main(path, start, specs):
     with np.load(path) as file:
         panel = {name: file[name] for name in file.files}
     assets = [str(a) for a in panel["assets"]]
@@ -142,20 +144,21 @@ def main(path, specs):
     for instrument in instruments:
         engine.add_instrument(instrument)
     engine.add_data(bars)
-    engine.add_strategy(Pairs([(k, k + 1) for k in range(0, len(assets), 2)], instruments, types, closes))
+    pairs = [(k, k + 1) for k in range(0, len(assets), 2)]
+    engine.add_strategy(Pairs(pairs, instruments, types, closes.tolist(), start))
     began = time.process_time()
     engine.run()
     took = time.process_time() - began
     fills = engine.trader.generate_fills_report()
     said = [
-        (int(ts) // MS, str(name).split("USDT")[0], str(side), float(price), float(quantity))
-        for ts, name, side, price, quantity in zip(
+        (int(ts) // MS, str(name).split("USDT")[0], str(side), float(price))
+        for ts, name, side, price in zip(
             fills["ts_event"].astype("int64"), fills["instrument_id"], fills["order_side"], fills["last_px"],
-            fills["last_qty"], strict=True,
+            strict=True,
         )
     ]  # fmt: skip
-    print(json.dumps({"seconds": took, "bars": len(bars), "fills": said}))
+    print(json.dumps({"version": nautilus_trader.__version__, "seconds": took, "fills": said}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], json.loads(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))
