@@ -1,11 +1,11 @@
 """Round trips, told by a ledger's events: what each pair's book did from flat to flat."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 
 from core.backtest.result import Trade
 from core.domain.instrument import Instrument
 from core.domain.orders import Action, Intent
+from core.portfolio.account import Holding
 from core.portfolio.events import AnyEvent, Billed, Filled, Intended, Settled
 
 
@@ -14,8 +14,13 @@ class _Open:
 
     def __init__(self, intent: Intent, ts: int) -> None:
         self.intent, self.opened, self.closed = intent, ts, ts
-        self.sizes: dict[str, Decimal] = {}
+        self.legs: dict[str, Holding] = {}
         self.price = self.slippage = self.fees = self.funding = self.gross = 0.0
+
+    @property
+    def held(self) -> float:
+        """What the contracts that are held have cost, all legs together; 0: flat."""
+        return sum(abs(float(leg.cost)) for leg in self.legs.values())
 
 
 class Trades:
@@ -54,19 +59,23 @@ class Trades:
                 trade = self._open[key] = _Open(intent, fill.ts)
             value, slippage = float(part.size * contract * fill.price), slipped * float(part.size / fill.size)
             trade.closed = fill.ts
-            trade.sizes[fill.instrument] = trade.sizes.get(fill.instrument, Decimal(0)) + part.size
+            trade.legs.setdefault(fill.instrument, Holding(contract)).trade(part.size, fill.price)
             # At the mark it would have cost so much less.
             trade.price -= value + slippage
             trade.slippage += slippage
             trade.fees += float(part.fee)
             if intent.action is Action.OPEN:
-                trade.gross += abs(value)
+                trade.gross = max(trade.gross, trade.held)
 
     def _settle(self, intent: Intent) -> None:
         """The end of an intent that leaves its book flat ends the round trip."""
         key = intent.strategy, intent.pair
         trade = self._open.get(key)
-        if trade is None or any(trade.sizes.values()):
+        if trade is None:
+            return
+        if trade.held:
+            if intent.action is Action.OPEN:
+                trade.gross = trade.held  # Without what a failing entry has taken back.
             return
         del self._open[key]
         entry = trade.intent
