@@ -1,6 +1,6 @@
-"""Small markets written down by hand, and a trader that does as it is told: what a run must make of them, we know."""
+"""Small markets written down by hand, and a trader that does as it is told: what a run makes of them is known."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import numpy as np
@@ -12,7 +12,7 @@ from core.data.synthetic import HOUR_MS, START_MS
 from core.domain.account import Book, Holdings
 from core.domain.decision import Decision, Entry, Exit, View
 from core.domain.instrument import Instrument, pairs_of
-from core.domain.market import Bar, Floats
+from core.domain.market import Bar
 from core.domain.orders import Fill
 from core.execution.risk import Limits
 from core.features.pairs import Frame
@@ -135,13 +135,18 @@ def fills(run: EventRun, instrument: str = "") -> list[Fill]:
     return [fill for fill in told if instrument in ("", fill.instrument)]
 
 
-def books_of(panel: Panel, events: Sequence[AnyEvent]) -> Books:
-    """The books that events leave behind, audited after each."""
+def folded(panel: Panel, events: Sequence[AnyEvent]) -> Iterator[tuple[AnyEvent, Books]]:
+    """Each event, and the books after it, audited."""
     books = Books({spec.id: spec for spec in market_of(panel, 1, 0, 7).instruments})
     for event in events:
         books.apply(event)
         books.check()
-    return books
+        yield event, books
+
+
+def books_of(panel: Panel, events: Sequence[AnyEvent]) -> Books:
+    """The books that events leave behind."""
+    return list(folded(panel, events))[-1][1]
 
 
 def spec(panel: Panel, instrument: str) -> Instrument:
@@ -160,12 +165,3 @@ def best(price: float, tick: str, *, buy: bool, half_bp: str = "1") -> Decimal:
     half = max(step, mark * Decimal(half_bp) / 10_000)
     ticks = (mark + half) / step if buy else (mark - half) / step
     return ticks.to_integral_value(ROUND_CEILING if buy else ROUND_FLOOR) * step
-
-
-def open_of(panel: Panel, bar: int, asset: int) -> float:
-    return float(panel.open[bar, asset])
-
-
-def grid_of(panel: Panel, name: str) -> Floats:
-    grid: Floats = getattr(panel, name)
-    return grid

@@ -20,10 +20,12 @@ from tests.backtest.scenes import (
     BTC,
     DEEP,
     ETH,
+    Plan,
     best,
     books_of,
     enter,
     fills,
+    folded,
     hand,
     leave,
     play,
@@ -32,7 +34,14 @@ from tests.backtest.scenes import (
     value,
 )
 
-OPENS = [[60_000, 3_000], [60_000, 3_000], [60_600, 3_060], [61_000, 2_950], [59_000, 3_100], [60_000, 3_000]]
+OPENS: list[list[float]] = [
+    [60_000, 3_000],
+    [60_000, 3_000],
+    [60_600, 3_060],
+    [61_000, 2_950],
+    [59_000, 3_100],
+    [60_000, 3_000],
+]
 
 
 def settled(run: EventRun) -> list[tuple[str, str]]:
@@ -86,7 +95,7 @@ def test_fees_are_those_of_a_taker() -> None:
 
 def test_the_bars_after_a_fill_do_not_move_it() -> None:
     """Whatever comes later, the entry is the same, and so is every row before."""
-    other = [*OPENS[:3], [70_000.0, 2_000.0], [30_000.0, 4_000.0], [1_000.0, 9_000.0]]
+    other = [*OPENS[:3], [70_000, 2_000], [30_000, 4_000], [1_000, 9_000]]
     runs = [play(hand(opens), {1: [enter()]}) for opens in (OPENS, other)]
     assert fills(runs[0])[:2] == fills(runs[1])[:2]
     equities = [run.result.equity for run in runs]
@@ -96,7 +105,9 @@ def test_the_bars_after_a_fill_do_not_move_it() -> None:
 @pytest.mark.parametrize("inside", ["adverse", "replay"])
 def test_a_longer_history_begins_as_a_shorter_one(inside: str) -> None:
     panel = synthetic_panel(3, 60, ("BTC", "ETH", "SOL"))
-    plan = {t: [enter("BTC/ETH"), leave("ETH/SOL")] if t % 4 else [enter("ETH/SOL"), leave()] for t in range(60)}
+    plan: Plan = {
+        t: [enter("BTC/ETH"), leave("ETH/SOL")] if t % 4 else [enter("ETH/SOL"), leave()] for t in range(60)
+    }
     assumed = Assumptions(inside=inside, latency="800~0.5", rejects=0.1)
     whole, part = (play(bars, plan, assumed=assumed, catastrophe="0.01") for bars in (panel, panel.slice(0, 40)))
     rows = len(part.result.equity) - 1  # The last row of each holds the orders made after its last bar.
@@ -236,12 +247,9 @@ def test_refused_orders_are_asked_for_again_and_no_leg_stays_naked() -> None:
     assert 0.1 < len(refused) / asked(run) < 0.3
     assert {event.report.code for event in refused} == {"50026"}
     assert asked(run) == run.result.orders == len(fills(run)) + len(refused)
-    done: list[object] = []
-    for event in run.events:
-        done.append(event)
+    for event, books in folded(panel, run.events):
         if isinstance(event, Stepped):
-            for book in books_of(panel, done).open_books() if event.bar % (8 * HOUR_MS) == 0 else ():
-                assert all(leg.size for leg in book.legs)
+            assert all(leg.size for book in books.open_books() for leg in book.legs), event
     assert len(run.result.trades) >= 36 and sum(outcome == "aborted" for _, outcome in settled(run)) < 4
 
 
@@ -289,5 +297,5 @@ def test_the_same_seed_gives_the_same_run_to_the_last_bit() -> None:
 )
 def test_an_assumption_that_is_not_known_is_refused_before_anything_runs(field: str, value: str) -> None:
     with pytest.raises(UserError) as caught:
-        play(hand(OPENS), {}, assumed=Assumptions(**{field: value}))
+        play(hand(OPENS), {}, assumed=msgspec.structs.replace(Assumptions(), **{field: value}))
     assert field in str(caught.value) and repr(value) in str(caught.value)
