@@ -6,6 +6,7 @@ remember more than a window: to the tolerance they declare).
 
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uncertain_markets import ASSETS, another_future, market
 
+from core.data.importer import load_panel
 from core.data.panel import Panel
 from core.domain.market import Bar
 from core.features.catalog import FEATURES, Arrays, Feature
@@ -63,21 +65,35 @@ def test_one_bar_at_a_time_gives_the_bits_of_one_call(feature: Feature, seed: in
     assert moved(feature.history(panel), stepped, BARS) == []
 
 
-@every_feature
-@settings(max_examples=5, deadline=None)
-@given(seed=seeds)
-def test_a_restart_from_the_warmup_changes_nothing(feature: Feature, seed: int) -> None:
-    warmup = feature.warmup(market(0, 30))
-    panel = market(seed, warmup + 330)
-    whole, again = feature.history(panel), feature.history(panel.slice(300, warmup + 330))
+def restarted(feature: Feature, panel: Panel, start: int, bars: int) -> None:
+    """`bars` bars after a restart at bar `start` and a warm-up are those of one run, as the feature declares."""
+    warmup, end = feature.warmup(panel), start + feature.warmup(panel) + bars
+    whole, again = feature.history(panel.slice(0, end)), feature.history(panel.slice(start, end))
     for name in whole:
-        before, after = whole[name][300 + warmup :], again[name][warmup:]
+        before, after = whole[name][start + warmup :], again[name][warmup:]
         column, _, flag = name.partition(".")
         if column in feature.recursive and not flag:
             tolerance = feature.recursive[column]
             np.testing.assert_allclose(after, before, rtol=tolerance, atol=tolerance, err_msg=name)
         else:
             assert after.tobytes() == before.tobytes(), name
+
+
+@every_feature
+@settings(max_examples=5, deadline=None)
+@given(seed=seeds)
+def test_a_restart_from_the_warmup_changes_nothing(feature: Feature, seed: int) -> None:
+    panel = market(seed, feature.warmup(market(0, 30)) + 330)
+    restarted(feature, panel, 300, 30)
+
+
+@every_feature
+@pytest.mark.parametrize("day", ["2024-06-07", "2024-12-26", "2025-01-26"])
+def test_a_restart_changes_nothing_on_real_data(feature: Feature, day: str, shared_data: Path) -> None:
+    """Weeks in which some pairs hardly moved, so that the hedge ratio was known least."""
+    panel = load_panel(shared_data / "perp_1h_10.parquet", shared_data / "perp_funding_10.parquet")
+    at = int(np.searchsorted(panel.ts, np.datetime64(day, "ms").astype(np.int64)))
+    restarted(feature, panel, at - feature.warmup(panel), 48)
 
 
 @every_feature
