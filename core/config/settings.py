@@ -16,6 +16,8 @@ from core.strategies.params import DivergenceParams
 
 STRATEGIES = ("divergence", "zscore", "btc-eth-regime")
 """Ours, by name. Others have a table with a `path`, or are installed."""
+LEARNED = ("centroids", "threshold", "stop_threshold", "similarity_threshold", "temp", "scaling_factor")
+"""What the cluster model learns, each of which can be frozen."""
 MAX_SOCKET_PATH = 100  # of the 104 to 108 bytes that systems allow
 BAR_MS = {"15m": 900_000, "1h": 3_600_000, "4h": 14_400_000, "1d": 86_400_000}
 
@@ -137,6 +139,49 @@ class Backtest(Section):
     rejects: float = Field(0.0, ge=0, le=0.5)
 
 
+class ClusterTraining(Section):
+    """How the cluster model is made and trained, and by the walk-forward again and again.
+
+    `threshold` .. `scaling_factor`, as in `core.models.cluster.rule`, are where learning starts; what `frozen`
+    names stays there. Penalties and costs are those of the loss. The last `validation_share` of a training period
+    is held back to choose the epoch; `patience` epochs without a better one end the training."""
+
+    n_clusters: int = Field(10, ge=1, le=200)
+    window: int = Field(60, ge=5, le=2000)
+    threshold: float = Field(2.0, gt=0, le=20)
+    stop_threshold: float = Field(4.0, gt=0, le=40)
+    similarity_threshold: float = Field(0.5, gt=-1, lt=1)
+    temp: float = Field(1.0, gt=0, le=100)
+    scaling_factor: float = Field(5.0, gt=0, le=100)
+    leverage_penalty: float = Field(1.0, ge=0)
+    max_leverage: float = Field(5.0, gt=0)
+    turnover_penalty: float = Field(0.5, ge=0)
+    cost_bps: float = Field(10.0, ge=0, le=1000)
+    train_days: int = Field(252, ge=1)
+    test_days: int = Field(63, ge=1)
+    epochs: int = Field(50, ge=1, le=100_000)
+    lr: float = Field(0.005, gt=0, le=10)
+    validation_share: float = Field(0.2, gt=0, le=0.5)
+    patience: int = Field(10, ge=1)
+    frozen: Names = Field((), description=f"a list of {', '.join(LEARNED)}")
+    seed: int = Field(7, ge=0, le=2**32 - 1)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if self.threshold >= self.stop_threshold:
+            raise ValueError(f"threshold {self.threshold} is not below stop_threshold {self.stop_threshold}")
+        for name in self.frozen:
+            if name not in LEARNED:
+                raise ValueError(f"frozen {name!r}: allowed is a list of {', '.join(LEARNED)}")
+        return self
+
+
+class Train(Section):
+    """The training of each model that has parameters of its own."""
+
+    cluster: ClusterTraining = ClusterTraining()
+
+
 class Risk(Section):
     """Limits on new exposure; nothing here ever stops a reduction or a hedge. Shares are of 1, money is USDT."""
 
@@ -225,6 +270,7 @@ class Settings(Section):
     strategy: Strategy = Strategy()
     risk: Risk = Risk()
     backtest: Backtest = Backtest()
+    train: Train = Train()
     paths: Paths = Field(default_factory=lambda: Paths.model_validate({}))
     log: Log = Log()
 

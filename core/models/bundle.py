@@ -1,32 +1,24 @@
-"""A bundle: a trained forest and all that must be known to trust it, in one .safetensors file.
+"""A bundle: a trained forest and all that must be known to trust it, in one file of `core.models.stored`."""
 
-Arrays and JSON, no pickle: loading runs no code of the file's. Nothing in it comes from the clock, and the same
-data, seed and libraries give the same bytes, so the SHA-256 of the file is the model's name.
-"""
-
-import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as unpacked
-from safetensors.numpy import save as packed
 
 from core.clock import iso
 from core.domain.errors import UserError
 from core.domain.market import Floats
+from core.models import stored
 from core.models.forest import LEAVES, QUESTIONS, Forest
 
 FORMAT = 1
 KIND = "divergence-forest"
-_KEY = "cockpit-bundle"  # one metadata key: with several, safetensors would write them in any order
+FEW = 12
+"""Assets of a universe that is told in full."""
 _DTYPES = {"feature": np.int32, "threshold": np.float32}  # all others are float64
 _GOLDEN_TOLERANCE = 1e-9  # the walk is exact; exp and log may differ in the last digits between processors
 
@@ -74,6 +66,28 @@ class Bundle:
         return self.forest.score(features)
 
 
+class Known(Protocol):
+    """What the meta of a model of any kind tells of the data that it knows, as in `Meta`."""
+
+    @property
+    def assets(self) -> tuple[str, ...]: ...
+    @property
+    def bar_ms(self) -> int: ...
+    @property
+    def trained_until_ms(self) -> int: ...
+    @property
+    def labels_until_ms(self) -> int: ...
+
+
+class AnyBundle(Protocol):
+    """A loaded bundle of any kind."""
+
+    @property
+    def meta(self) -> Known: ...
+    @property
+    def path(self) -> Path: ...
+
+
 def save(folder: Path, meta: Meta, forest: Forest, golden: Floats) -> Bundle:
     """Write `divergence-<hash>.safetensors` into `folder`, whole or not at all; golden (G, F) are rows of features
     whose scores travel with the model. Raises UserError where the folder cannot be written."""
@@ -85,16 +99,7 @@ def save(folder: Path, meta: Meta, forest: Forest, golden: Floats) -> Bundle:
         "golden_in": np.ascontiguousarray(golden, np.float64),
         "golden_out": forest.score(golden),
     }
-    said = msgspec.to_builtins(meta)
-    stamp = msgspec.json.encode({"meta": said, "digest": _digest(said, arrays)}, order="sorted")
-    content = packed(arrays, {_KEY: stamp.decode()})
-    name = hashlib.sha256(content).hexdigest()
-    path = folder / f"divergence-{name[:12]}.safetensors"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(path, content)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; choose another folder") from None
+    path, name = stored.save(folder, "divergence", meta, arrays)
     return Bundle(forest, meta, name, path)
 
 
@@ -103,20 +108,15 @@ def load(path: Path) -> Bundle:
 
     Raises UserError where the file is missing, broken, not ours, of another kind, of a newer format, changed
     since it was written, or scores otherwise here than where it was trained."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}; train a model: cockpit train") from None
-    arrays, stamp = _unpack(path, content)
-    meta = _meta(path, stamp)
-    if stamp.get("digest") != _digest(stamp["meta"], arrays):
-        raise UserError(f"{path}: its content is not what was written; train again")
-    forest = _forest(path, arrays, len(meta.features))
+    found = stored.read(path)
+    meta = found.meta(KIND, FORMAT, Meta)
+    forest = _forest(found, len(meta.features))
+    arrays = found.arrays
     golden = forest.score(arrays["golden_in"])
     if not np.allclose(golden, arrays["golden_out"], rtol=0.0, atol=_GOLDEN_TOLERANCE):
         off = float(np.max(np.abs(golden - arrays["golden_out"])))
         raise UserError(f"{path}: scores differ by {off:.2g} from those it was trained with; train again")
-    return Bundle(forest, meta, hashlib.sha256(content).hexdigest(), path)
+    return Bundle(forest, meta, found.hash, path)
 
 
 def check_features(bundle: Bundle, names: Sequence[str], features_hash: str) -> None:
@@ -136,12 +136,12 @@ def check_features(bundle: Bundle, names: Sequence[str], features_hash: str) -> 
         raise UserError(f"features are defined otherwise ({has}) than in training ({had}); {way_out}")
 
 
-def check_universe(bundle: Bundle, assets: Sequence[str], bar_ms: int) -> None:
+def check_universe(bundle: AnyBundle, assets: Sequence[str], bar_ms: int) -> None:
     """Raise UserError unless these are the assets, in this order, and the bars trained on: a pair's identity is a
     feature, and every window and the horizon are counted in bars."""
     meta = bundle.meta
     if meta.assets != tuple(assets):
-        had, has = ", ".join(meta.assets), ", ".join(assets)
+        had, has = _unlike(meta.assets, tuple(assets))
         raise UserError(f"{bundle.path.name} was trained on {had}, not on {has}; train again: cockpit train")
     if meta.bar_ms != bar_ms:
         had, has = f"{meta.bar_ms // 60_000} minutes", f"{bar_ms // 60_000}"
@@ -150,7 +150,19 @@ def check_universe(bundle: Bundle, assets: Sequence[str], bar_ms: int) -> None:
         )
 
 
-def refuse_if_seen(bundle: Bundle, first_traded_ms: int) -> None:
+def _unlike(had: tuple[str, ...], has: tuple[str, ...]) -> tuple[str, str]:
+    """Two universes in words: whole where they are small, else by the first assets in which they differ."""
+    if max(len(had), len(has)) <= FEW:
+        return ", ".join(had), ", ".join(has)
+    told = []
+    for one, other in ((had, has), (has, had)):
+        alone = [asset for asset in one if asset not in set(other)]
+        first = f" ({', '.join(alone[:3])}{' ...' if len(alone) > 3 else ''} here alone)" if alone else ""
+        told.append(f"{len(one)} assets{first}")
+    return told[0], told[1] if set(had) != set(has) else f"the same {len(has)} in another order"
+
+
+def refuse_if_seen(bundle: AnyBundle, first_traded_ms: int) -> None:
     """Raise UserError where the model has seen the bar stamped `first_traded_ms` (open time), or a later one: it
     would be judged on what it was taught."""
     seen = max(bundle.meta.trained_until_ms, bundle.meta.labels_until_ms)
@@ -161,68 +173,9 @@ def refuse_if_seen(bundle: Bundle, first_traded_ms: int) -> None:
         )
 
 
-def _digest(said: Any, arrays: dict[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256(msgspec.json.encode(said, order="sorted"))
-    for name in sorted(arrays):
-        digest.update(f"{name}{arrays[name].dtype.str}{arrays[name].shape}".encode())
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also through a crash: a temporary file beside it, synced, then renamed."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _unpack(path: Path, content: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays and our stamp; a file of another origin, or one that is cut short, is a UserError."""
-    try:
-        arrays = {name: array.copy() for name, array in unpacked(content).items()}
-        size = int.from_bytes(content[:8], "little")
-        header = msgspec.json.decode(content[8 : 8 + size], type=dict[str, Any])
-    except (SafetensorError, msgspec.MsgspecError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a model bundle, or a broken one ({error}); train again") from None
-    text = header.get("__metadata__", {}).get(_KEY)
-    if text is None:
-        raise UserError(f"{path}: a safetensors file, but not a bundle of cockpit; train one: cockpit train")
-    try:
-        return arrays, msgspec.json.decode(text, type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise UserError(f"{path}: a broken bundle ({error}); train again") from None
-
-
-def _meta(path: Path, stamp: dict[str, Any]) -> Meta:
-    """Kind and format are read first: the rest may look otherwise in a bundle of another time."""
-    said = stamp.get("meta")
-    said = said if isinstance(said, dict) else {}
-    if said.get("kind") != KIND:
-        raise UserError(f"{path}: holds a model of kind {said.get('kind')!r}, wanted is {KIND!r}")
-    if said.get("format") != FORMAT:
-        raise UserError(
-            f"{path}: bundle format {said.get('format')!r}, this version reads {FORMAT}: upgrade, or train again"
-        )
-    try:
-        return msgspec.convert(said, Meta)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{path}: a broken bundle ({error}); train again") from None
-
-
-def _forest(path: Path, arrays: dict[str, NDArray[Any]], width: int) -> Forest:
+def _forest(found: stored.Stored, width: int) -> Forest:
     """The forest, after checking what the compiled walk relies on: shapes, and columns that exist."""
+    arrays = found.arrays
     trees = len(arrays["feature"]) if "feature" in arrays else 0
     golden = len(arrays["golden_out"]) if "golden_out" in arrays else 0
     shapes = {
@@ -233,12 +186,10 @@ def _forest(path: Path, arrays: dict[str, NDArray[Any]], width: int) -> Forest:
         "golden_in": (golden, width),
         "golden_out": (golden,),
     }
-    for name, shape in shapes.items():
-        array = arrays.get(name, np.empty(0))
-        if 0 in shape or array.shape != shape or array.dtype != _DTYPES.get(name, np.float64):
-            found = f"{array.dtype} {array.shape}" if name in arrays else "nothing"
-            raise UserError(f"{path}: a broken bundle ({name}: {found}, wanted {shape}); train again")
+    found.check(shapes, _DTYPES)
     feature = arrays["feature"]
     if feature.min() < 0 or feature.max() >= width:
-        raise UserError(f"{path}: a broken bundle (a tree asks for a column outside 0 .. {width - 1}); train again")
+        raise UserError(
+            f"{found.path}: a broken bundle (a tree asks for a column outside 0 .. {width - 1}); train again"
+        )
     return Forest(feature, arrays["threshold"], arrays["leaf"], arrays["platt"])

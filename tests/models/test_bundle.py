@@ -17,13 +17,13 @@ from core.clock import iso
 from core.domain.errors import UserError
 from core.models.bundle import (
     Bundle,
-    _digest,
     check_features,
     check_universe,
     load,
     refuse_if_seen,
     save,
 )
+from core.models.stored import digest
 
 HOUR = 3_600_000
 
@@ -36,7 +36,7 @@ def rewritten(bundle: Bundle, meta: dict | None = None, forge: bool = False, **a
     found = {name: arrays.get(name, array) for name, array in load_arrays(content).items()}
     stamp["meta"] |= meta or {}
     if forge:
-        stamp["digest"] = _digest(stamp["meta"], found)
+        stamp["digest"] = digest(stamp["meta"], found)
     bundle.path.write_bytes(pack(found, {"cockpit-bundle": json.dumps(stamp)}))
     return bundle.path
 
@@ -66,7 +66,7 @@ def test_a_failed_write_leaves_nothing_behind(trained, tmp_path, monkeypatch):
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("core.models.bundle.os.fsync", full)
+    monkeypatch.setattr("core.models.stored.os.fsync", full)
     with pytest.raises(UserError, match="No space left on device; choose another folder"):
         save(tmp_path, *trained)
     assert list(tmp_path.iterdir()) == []
