@@ -34,14 +34,9 @@ from tests.backtest.scenes import (
     value,
 )
 
-OPENS: list[list[float]] = [
-    [60_000, 3_000],
-    [60_000, 3_000],
-    [60_600, 3_060],
-    [61_000, 2_950],
-    [59_000, 3_100],
-    [60_000, 3_000],
-]
+BTC_OPENS = (60_000.0, 60_000.0, 60_600.0, 61_000.0, 59_000.0, 60_000.0)
+ETH_OPENS = (3_000.0, 3_000.0, 3_060.0, 2_950.0, 3_100.0, 3_000.0)
+OPENS = [list(prices) for prices in zip(BTC_OPENS, ETH_OPENS, strict=True)]
 
 
 def settled(run: EventRun) -> list[tuple[str, str]]:
@@ -95,7 +90,7 @@ def test_fees_are_those_of_a_taker() -> None:
 
 def test_the_bars_after_a_fill_do_not_move_it() -> None:
     """Whatever comes later, the entry is the same, and so is every row before."""
-    other = [*OPENS[:3], [70_000, 2_000], [30_000, 4_000], [1_000, 9_000]]
+    other = [*OPENS[:3], [70_000.0, 2_000.0], [30_000.0, 4_000.0], [1_000.0, 9_000.0]]
     runs = [play(hand(opens), {1: [enter()]}) for opens in (OPENS, other)]
     assert fills(runs[0])[:2] == fills(runs[1])[:2]
     equities = [run.result.equity for run in runs]
