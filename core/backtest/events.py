@@ -145,7 +145,7 @@ def run_events(
 def _replaying(trader: Trader, panel: Panel, begin: int) -> Trader:
     """The trader with its features computed in chunks, where they are ours: the same bits, sooner."""
     fresh = copy(trader)
-    if isinstance(trader.features, PairFeatures):
+    if type(trader.features) is PairFeatures:  # What overrides ours must not be run on ours.
         fresh.features = Replayed(trader.features, panel, begin)
     return fresh
 

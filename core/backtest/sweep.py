@@ -32,14 +32,23 @@ from core.backtest.metrics import growth
 from core.backtest.result import Source
 from core.backtest.rule_loop import trade
 from core.backtest.trials import Trial
-from core.backtest.vectorised import Compiled, compiled_of, costs_of, gate_of, learn, params_of, tape_of, words
+from core.backtest.vectorised import (
+    Compiled,
+    compiled_of,
+    costs_of,
+    gate_of,
+    learn,
+    params_of,
+    plain,
+    tape_of,
+    words,
+)
 from core.domain.errors import UserError
 from core.domain.instrument import Pair
 from core.domain.market import Floats
 from core.jit import jit
 from core.matching.replay import Market
 from core.strategies.params import DivergenceParams
-from core.strategies.registry import pair_features
 from core.strategies.rule import compiled
 from core.trader import Trader
 
@@ -141,7 +150,7 @@ def sweep(
     # Sets with the same windows follow each other, so that one `Known` at a time is enough.
     for at, number in enumerate(sorted(range(len(sets)), key=lambda n: _windows(chosen[n]))):
         params = chosen[number]
-        wanted = pair_features(panel.assets, params, panel.bar_ms)
+        wanted = plain(trader.strategy, trader.strategy.features(panel.assets, params, panel.bar_ms))
         if wanted.params != features.params:
             if trader.model is not None:
                 raise UserError(f"sweep: {sets[number]} needs features that the model was not trained on")

@@ -50,6 +50,7 @@ from core.features.replayed import chunks
 from core.matching.replay import Market
 from core.strategies import divergence
 from core.strategies.params import DivergenceParams
+from core.strategies.registry import Features, Strategy
 from core.strategies.rule import Leave, blank, compiled
 from core.trader import Model, Trader
 
@@ -244,8 +245,16 @@ def compiled_of(trader: Trader) -> Compiled:
     if getattr(decide, "func", decide) is not divergence.decide or not told.keys() <= {"name", "only"}:
         name = trader.strategy.name
         raise UserError(f"strategy {name} decides in Python, bar by bar: use the event-driven backtest for it")
-    assert isinstance(params, DivergenceParams) and isinstance(features, PairFeatures), trader.strategy
-    return Compiled(params, features, told.get("only", ()))
+    assert isinstance(params, DivergenceParams), trader.strategy
+    return Compiled(params, plain(trader.strategy, features), told.get("only", ()))
+
+
+def plain(rule: Strategy, features: Features) -> PairFeatures:
+    """`features`, which are to be computed anew. UserError unless they are the pair features themselves: what
+    overrides those would be lost."""
+    if type(features) is not PairFeatures:
+        raise UserError(f"strategy {rule.name} has features of its own: use the event-driven backtest for it")
+    return features
 
 
 def params_of(params: DivergenceParams) -> dict[str, float | int | str]:

@@ -21,7 +21,7 @@ from core.data.panel import Panel
 from core.domain.errors import UserError
 from core.domain.instrument import Pair
 from core.domain.market import Bar
-from core.features.pairs import Frame, PairFeatures
+from core.features.pairs import Frame
 from core.matching.replay import Market
 from core.models.bundle import Bundle
 from core.strategies.registry import Features, Strategy
@@ -134,10 +134,8 @@ def runs_of(
 ) -> tuple[Runs, Result]:
     """Runs by the fastest engine that can make them, and the first of them."""
     runs = Runs(settings, rule, bundle, source, start, seed, assumed)
-    # What overrides our features must not be run on ours.
-    if type(rule.features_of(settings)) is PairFeatures:
-        with suppress(UserError):
-            return runs, runs(panel)
+    with suppress(UserError):
+        return runs, runs(panel)
     runs = replace(runs, compiled=False)
     return runs, runs(panel)
 

@@ -16,7 +16,6 @@ from core.domain.errors import UserError
 from core.domain.sweep import SetFigures, Swept
 from core.research.audit import Progress
 from core.strategies.params import DivergenceParams
-from core.strategies.registry import pair_features
 from core.trader import Trader
 
 BLOCK = 24
@@ -92,7 +91,7 @@ def _with(desk: Desk, given: Params) -> Trader:
     """The desk's trader with the parameters of a set, and the windows they ask for."""
     trader, panel = desk.trader, desk.prepared.panel
     params = DivergenceParams.model_validate(trader.params.model_dump() | given)
-    features = pair_features(panel.assets, params, panel.bar_ms)
+    features = trader.strategy.features(panel.assets, params, panel.bar_ms)
     instruments = {spec.id: spec for spec in desk.market.instruments}
     return Trader(trader.strategy, params, features, trader.model, instruments, trader.limits)
 
