@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from core.backtest.events import Assumptions
 from core.backtest.kernel import Sides
-from core.backtest.result import Result, Source
+from core.backtest.result import Result
 from core.backtest.vectorised import run_signals, run_vectorised
 from core.data.panel import Panel, last_where
+from core.domain.backtest import Source
 from core.domain.instrument import Pair
 from core.domain.market import Floats
 from core.features.indicators import IndicatorParams, Indicators

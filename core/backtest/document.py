@@ -11,7 +11,7 @@ from core.backtest.result import Result
 from core.backtest.statistics import statistics
 from core.backtest.words import percent
 from core.data.panel import Ints
-from core.domain.backtest import Compared, Curve, Document, Estimate, Metrics, Money, Source, Statistics
+from core.domain.backtest import Compared, Curve, Document, Estimate, Metrics, Money, Statistics
 from core.domain.market import Floats
 
 POINTS = 400
@@ -46,7 +46,7 @@ def document(told: Analysis, compared: Sequence[Analysis] = ()) -> Document:
         standing=standing,
         verdict=sentence,
         params={name: _written(value) for name, value in result.params.items()},
-        source=msgspec.convert(result.source, Source, from_attributes=True),
+        source=result.source,
         assumptions=result.assumptions,
         seed=result.seed,
         digest=result.digest,

@@ -14,12 +14,13 @@ import numpy as np
 
 from core.backtest.fees import fees
 from core.backtest.latency import latency
-from core.backtest.result import Result, Source
+from core.backtest.result import Result
 from core.backtest.slippage import book_rules
 from core.backtest.trades import Trades
 from core.backtest.venue import BacktestVenue
 from core.clock import at_once
 from core.data.panel import Panel
+from core.domain.backtest import Source
 from core.domain.market import Bar, Floats
 from core.domain.orders import Fill
 from core.execution.journal import Journal, MemoryLedger

@@ -10,13 +10,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from core.backtest.result import Source
 from core.clock import iso
 from core.compose import make_features
 from core.config import Settings
 from core.data.panel import Panel
 from core.data.source import open_source
 from core.data.synthetic import synthetic_panel
+from core.domain.backtest import Source
 from core.domain.errors import UserError
 from core.models.bundle import Bundle, check_features, load, refuse_if_seen, save
 

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from core.data.panel import Ints
+from core.domain.backtest import Source
 from core.domain.market import Floats
 
 
@@ -39,20 +40,6 @@ class Trade(msgspec.Struct, frozen=True):
     def pnl(self) -> float:
         """What it made, all costs and funding included."""
         return self.price + self.slippage + self.fees + self.funding
-
-
-class Source(msgspec.Struct, frozen=True):
-    """What a run was fed with. `manifest`: hash of the data set's manifest ("": a bare file); `content`: the hash
-    of the Panel itself; `first_ms`, `last_ms`: open times of the first and last bar that was traded on."""
-
-    name: str
-    venue: str
-    manifest: str
-    content: str
-    assets: tuple[str, ...]
-    bar_ms: int
-    first_ms: int
-    last_ms: int
 
 
 class Result(msgspec.Struct, frozen=True):

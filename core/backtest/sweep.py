@@ -29,7 +29,6 @@ from core.backtest.kernel import (
     follow,
 )
 from core.backtest.metrics import growth
-from core.backtest.result import Source
 from core.backtest.rule_loop import trade
 from core.backtest.trials import Trial
 from core.backtest.vectorised import (
@@ -43,6 +42,7 @@ from core.backtest.vectorised import (
     tape_of,
     words,
 )
+from core.domain.backtest import Source
 from core.domain.errors import UserError
 from core.domain.instrument import Pair
 from core.domain.market import Floats

@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 
 from core.backtest.metrics import growth, sharpe
-from core.backtest.result import Result, Source
+from core.backtest.result import Result
+from core.domain.backtest import Source
 from core.domain.errors import UserError
 from core.domain.market import Floats
 

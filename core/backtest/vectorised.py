@@ -37,9 +37,10 @@ from core.backtest.kernel import (
     Z,
     follow,
 )
-from core.backtest.result import Result, Source, Trade
+from core.backtest.result import Result, Trade
 from core.backtest.rule_loop import Gate, Known, trade
 from core.data.panel import Panel
+from core.domain.backtest import Source
 from core.domain.errors import UserError
 from core.domain.instrument import Instrument, Pair
 from core.domain.market import Floats

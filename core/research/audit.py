@@ -18,7 +18,6 @@ from core.config import Settings
 from core.data.panel import Ints, Panel
 from core.domain.account import Holdings
 from core.domain.audit import Audit, Check, Edge, Integrity
-from core.domain.backtest import Source
 from core.domain.decision import Decision, View
 from core.domain.errors import UserError
 from core.domain.market import Bar, Floats
@@ -198,8 +197,8 @@ def _verdicts(
     figures = statistics(base, sharpes=task.sharpes(base), seed=seed)
     word, why = verdict(told, noise, figures.deflated_sharpe)
     edge = Edge(word, why, told, break_even(base), noise, known, figures.trials, figures.deflated_sharpe)
-    source = msgspec.convert(task.prepared.source, Source, from_attributes=True)
     tell(1.0, "done")
     # JSON knows no infinity.
     params = {key: "inf" if value == math.inf else value for key, value in base.params.items()}
-    return Audit(name, runs.engine, params, source, seed, base.assumptions, Integrity.of(checks), edge)
+    fed, engine = task.prepared.source, runs.engine
+    return Audit(name, engine, params, fed, seed, base.assumptions, Integrity.of(checks), edge)

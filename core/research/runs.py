@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from core.backtest.baselines import asset_signals
 from core.backtest.events import Assumptions, market_of, run_events
 from core.backtest.fees import fees
-from core.backtest.result import Result, Source
+from core.backtest.result import Result
 from core.backtest.rule_loop import Known
 from core.backtest.slippage import book_rules
 from core.backtest.vectorised import compiled_of, learn, run_signals, run_vectorised
 from core.compose import make_limits, make_trader
 from core.config import Settings
 from core.data.panel import Panel
+from core.domain.backtest import Source
 from core.domain.errors import UserError
 from core.domain.instrument import Pair
 from core.domain.market import Bar

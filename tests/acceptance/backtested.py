@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from core.backtest.events import EventRun, market_of, run_events
-from core.backtest.result import Source
 from core.backtest.run import assumptions_of
 from core.compose import make_limits, make_trader
 from core.config import load as load_settings
 from core.data.panel import Panel
+from core.domain.backtest import Source
 from core.models.bundle import load
 from core.strategies.registry import strategy
 from tests.acceptance.demo import Recording

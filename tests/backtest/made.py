@@ -4,8 +4,9 @@ from itertools import combinations
 
 import numpy as np
 
-from core.backtest.result import Result, Source, Trade
+from core.backtest.result import Result, Trade
 from core.data.synthetic import ASSETS, HOUR_MS, START_MS
+from core.domain.backtest import Source
 
 DEPOSIT = 10_000.0
 FEE, SLIP = 0.0005, 0.0002

@@ -6,10 +6,10 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 import numpy as np
 
 from core.backtest.events import Assumptions, EventRun, market_of, run_events
-from core.backtest.result import Source
 from core.data.panel import Panel
 from core.data.synthetic import HOUR_MS, START_MS
 from core.domain.account import Book, Holdings
+from core.domain.backtest import Source
 from core.domain.decision import Decision, Entry, Exit, View
 from core.domain.instrument import Instrument, pairs_of
 from core.domain.market import Bar

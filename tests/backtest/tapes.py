@@ -7,8 +7,8 @@ import numpy as np
 
 from core.backtest.events import market_of
 from core.backtest.kernel import Costs, Sides, Tape
-from core.backtest.result import Source
 from core.data.panel import Panel
+from core.domain.backtest import Source
 from core.domain.market import Floats
 from core.execution.risk import Limits
 from core.matching.replay import Market

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from made import made_result
 
-from core.backtest.result import Source
 from core.backtest.trials import Trial, Trials, trial
+from core.domain.backtest import Source
 from core.domain.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

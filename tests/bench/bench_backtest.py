@@ -17,10 +17,10 @@ import numpy as np
 
 from core.backtest.events import Assumptions, market_of, run_events
 from core.backtest.kernel import ORDERS, Books, Record, follow
-from core.backtest.result import Source
 from core.backtest.sweep import GRID, grid, sweep
 from core.backtest.vectorised import run_vectorised
 from core.data.synthetic import synthetic_panel
+from core.domain.backtest import Source
 from core.execution.risk import Limits
 from core.features.pairs import PairFeatures
 from core.strategies.params import DivergenceParams

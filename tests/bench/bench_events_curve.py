@@ -9,10 +9,11 @@ from decimal import Decimal
 from time import perf_counter
 
 from core.backtest.events import Assumptions, market_of, run_events
-from core.backtest.result import Result, Source
+from core.backtest.result import Result
 from core.backtest.vectorised import run_vectorised
 from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
+from core.domain.backtest import Source
 from core.execution.risk import Limits
 from core.features.pairs import FeatureParams, PairFeatures
 from core.strategies.params import DivergenceParams

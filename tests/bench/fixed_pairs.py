@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from core.backtest.events import Assumptions, EventRun, market_of, run_events
-from core.backtest.result import Source
 from core.data.panel import Panel
 from core.domain.account import Holdings
+from core.domain.backtest import Source
 from core.domain.decision import Decision, Entry, Exit, View
 from core.domain.instrument import pairs_of
 from core.execution.risk import Limits

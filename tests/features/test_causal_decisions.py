@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from uncertain_markets import another_future, market
 
 from core.backtest.events import Assumptions, market_of, run_events
-from core.backtest.result import Source
 from core.backtest.vectorised import run_vectorised
 from core.compose import make_limits, make_trader
 from core.config import Settings
 from core.config.settings import Universe
 from core.data.panel import Panel
 from core.domain.account import Holdings
+from core.domain.backtest import Source
 from core.domain.decision import Decision, View
 from core.domain.market import Floats
 from core.features.pairs import PairFeatures

@@ -5,12 +5,13 @@ from decimal import Decimal
 import numpy as np
 
 from core.backtest.events import Assumptions, market_of, run_events
-from core.backtest.result import Result, Source
+from core.backtest.result import Result
 from core.compose import make_limits, make_trader
 from core.config import Settings
 from core.config.settings import Universe
 from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
+from core.domain.backtest import Source
 from core.strategies.registry import strategy
 
 ASSETS = ("BTC", "ETH", "SOL", "XRP")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from core.backtest.events import Assumptions
-from core.backtest.result import Result, Source, Trade
+from core.backtest.result import Result, Trade
 from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
 from core.domain.audit import Edges, Placebo
-from core.domain.backtest import Estimate
+from core.domain.backtest import Estimate, Source
 from core.research.edge import break_even, edges, expected, placebo, planted_edge, verdict
 from core.research.histories import Planted, planted
 from core.research.runs import scaled

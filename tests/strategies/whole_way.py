@@ -3,10 +3,10 @@
 from decimal import Decimal as D
 
 from core.backtest.events import Assumptions, EventRun, market_of, run_events
-from core.backtest.result import Source
 from core.compose import make_limits, make_trader
 from core.config import Settings
 from core.data.panel import Panel
+from core.domain.backtest import Source
 from core.matching.listing import swap
 from core.strategies.registry import strategy
 
