@@ -157,7 +157,10 @@ def _catch_up(walk: Walk, own: Sequence[Fill]) -> None:
         at_once(walk.orders.fill(fill))
     if walk.orders.foreign or not walk.verdict.agrees:
         at_once(walk.reconcile())
-    walk.executor.resume(fresh=False)
+    if walk.journal.books.unsettled():
+        # Funding falls to what was held, before what is left over from the bar before goes on.
+        at_once(walk.reconciler.bills())
+        walk.executor.resume(fresh=False)
 
 
 class _Series:

@@ -60,8 +60,9 @@ class Reconciler:
             if await self._orders.inquire(record.order) and unknown:
                 repaired.append(f"order {record.order.client_id}: its fate was unknown, it is {record.state}")
         await self._orders.catch_up()
-        repaired += await self.adopt()
+        # Funding first: what the exchange has closed since had held until it settled.
         await self.bills()
+        repaired += await self.adopt()
         differences = [*await self._positions(), *await self._cash()]
         repaired += await self._guard.reconcile(self._instruments)
         now = self._venue.market_ms()

@@ -141,17 +141,20 @@ def test_when_one_of_two_leaves_the_stop_of_the_other_stays() -> None:
 
 
 def test_a_stop_that_fires_while_an_order_travels_is_not_lost() -> None:
-    """The second leg's order takes half a minute of a bar that crashes: the first leg's stop, just placed, fires
-    before the next order arrives. Ledger and exchange tell the same at the next step, and the pair is gone."""
-    opens = still(6)
-    opens[3] = [30_000.0, 3_000.0]
+    """A pair is held, another one with the same asset is entered: its order takes most of a minute of a bar that
+    crashes, and when it arrives the stop of the first has fired. The ledger learns of it at the next step."""
+    opens = still(8, (60_000.0, 3_000.0, 150.0))
+    for row in opens[5:]:
+        row[0] = 30_000.0
     panel = hand(opens)
-    plan: Plan = {1: [enter()], 2: [leave()]}
+    plan: Plan = {1: [enter("BTC/ETH")], 3: [enter("BTC/SOL")]}
     run = play(panel, plan, assumed=Assumptions(slippage="flat", latency="50000"), catastrophe="0.004")
-    assert fired(run)
+    first = fired(run)[0]
+    assert (first.ts, first.size) == (START_MS + 4 * HOUR_MS + 2 * 50_000, -5), "while the second order travels"
     books = books_of(panel, run.events)
-    assert not books.open_books() and all(books.net(name) == 0 for name in (BTC, ETH))
-    assert not [e for e in run.events if isinstance(e, Decided) and "books" in e.text]
+    assert not books.open_books() and not any(books.net(name) for name in (BTC, ETH, SOL))
+    assert {trade.pair for trade in run.result.trades} == {"BTC/ETH", "BTC/SOL"}
+    assert sum(trade.pnl for trade in run.result.trades) == pytest.approx(run.result.equity[-1] - 100_000)
 
 
 @pytest.mark.parametrize("share", ["0.004", "0.012"])
