@@ -10,12 +10,9 @@ import msgspec
 
 from cockpit import jobs
 from core.clock import in_thread
-from core.domain.backtest import Document
+from core.domain.backtest import BASELINES, ENGINES, Document
 from core.domain.errors import UserError
 
-BASELINES = ("buy-hold", "ma-cross", "rsi", "supertrend")
-"""Plain rules to compare with: they can be run, but have nothing to set here."""
-ENGINES = ("vectorised", "events")
 SHOWN = 100
 """Runs that are listed; older ones stay on disk."""
 
@@ -51,7 +48,7 @@ class Form:
             Field("funding", "", empty="as the data set has it"),
             Field("from", "", empty="the first bar"),
             Field("to", "", empty="the last bar"),
-            Field("engine", ENGINES[1], ENGINES, free=False),
+            Field("engine", ENGINES[0], ENGINES, free=False),
             Field("compare", "no", ("no", "yes"), free=False),
             Field("train-bars", "", empty="as config.toml says"),
             Field("seed", "", empty="as config.toml says"),

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from core.backtest.baselines import ALONE
 from core.backtest.document import Analysis, analyse, document
 from core.backtest.prepare import Progress, Request, moment, prepare
 from core.backtest.report import write_report
-from core.backtest.run import ENGINES, compare, desk_of, index_of, rule_of, run
+from core.backtest.run import compare, desk_of, index_of, rule_of, run
 from core.backtest.trials import Trials, trial
 from core.clock import random_name, stamp, wall_ms
 from core.config import Settings, load
-from core.domain.backtest import Document
+from core.domain.backtest import BASELINES, ENGINES, Document
 from core.domain.errors import UserError
 from core.domain.market import Floats
 from core.strategies.registry import Strategy
@@ -69,7 +68,7 @@ def _run(given: argparse.Namespace) -> Document:
     )
     prepared = prepare(settings, request)
     desk = desk_of(settings, prepared, rule, _part(0.0, 0.3))
-    alone = given.strategy in ALONE
+    alone = given.strategy in BASELINES
     others = compare(desk) if given.compare or alone else []
     if alone:
         result = next(other for other in others if other.strategy == given.strategy)

@@ -31,8 +31,6 @@ from core.trader import Trader
 PARAMS = IndicatorParams()
 OVERSOLD, OVERBOUGHT = 30.0, 70.0
 REGIME = "btc-eth-regime"
-ALONE = ("buy-hold", "ma-cross", "rsi", "supertrend")
-"""The baselines that trade each asset for itself."""
 
 
 def baselines(

@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 
-from core.backtest.baselines import ALONE, baselines
+from core.backtest.baselines import baselines
 from core.backtest.events import Assumptions, market_of, run_events
 from core.backtest.prepare import Prepared, Progress, bundle_of
 from core.backtest.result import Result
@@ -11,12 +11,12 @@ from core.backtest.vectorised import run_vectorised
 from core.compose import make_limits, make_trader
 from core.config import Settings
 from core.data.panel import Panel
+from core.domain.backtest import BASELINES
 from core.domain.market import Floats
 from core.matching.replay import Market
 from core.strategies.registry import Strategy, strategy
 from core.trader import Trader
 
-ENGINES = ("events", "vectorised")
 NO_MODEL = "zscore"
 """The strategy whose universe and sizes a baseline is given, where it is run by itself."""
 
@@ -38,7 +38,7 @@ def assumptions_of(settings: Settings) -> Assumptions:
 
 def rule_of(name: str, settings: Settings) -> Strategy:
     """The strategy of that name; of a baseline of single assets, the one that it is measured by."""
-    return strategy(NO_MODEL if name in ALONE else name, settings)
+    return strategy(NO_MODEL if name in BASELINES else name, settings)
 
 
 def desk_of(settings: Settings, prepared: Prepared, rule: Strategy, progress: Progress) -> Desk:

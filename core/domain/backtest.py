@@ -7,6 +7,11 @@ figure that is not defined (the Sharpe ratio of a flat line, the profit factor o
 
 import msgspec
 
+ENGINES = ("events", "vectorised")
+"""What can run a backtest."""
+BASELINES = ("buy-hold", "ma-cross", "rsi", "supertrend")
+"""Plain rules to compare with that trade each asset for itself. They can be run, but have nothing to set."""
+
 
 class Source(msgspec.Struct, frozen=True):
     """What a run was fed with. `manifest`: hash of the data set's manifest ("": a bare file); `content`: the hash

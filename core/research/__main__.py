@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from core.backtest.baselines import ALONE
 from core.backtest.prepare import Prepared, Request, bundle_of, moment, prepare
 from core.backtest.result import Result
 from core.backtest.run import assumptions_of, desk_of, rule_of
 from core.backtest.trials import Trials, trial
 from core.config import Settings, load
 from core.domain.audit import Audit
+from core.domain.backtest import BASELINES
 from core.domain.errors import UserError
 from core.domain.market import Floats
 from core.models.bundle import load as load_bundle
@@ -83,7 +83,7 @@ def _audit(given: argparse.Namespace) -> Audit:
         return trials.sharpes(result.source)
 
     task = Task(settings, prepared, assumptions_of(settings), sharpes, _part(PREPARED, 1.0))
-    if given.strategy in ALONE:
+    if given.strategy in BASELINES:
         return audit_baseline(task, given.strategy)
     if not rule.needs_model:
         return audit(task, rule, None)
@@ -95,7 +95,7 @@ def _swept(given: argparse.Namespace) -> int:
     axes = axes_of(given.grid)
     if given.on != "local":
         raise UserError(f"--on {given.on}: no such place is configured; sweeps run here: --on local", code=2)
-    if given.strategy in ALONE:
+    if given.strategy in BASELINES:
         raise UserError(f"{given.strategy}: a baseline keeps its customary parameters; sweep a strategy", code=2)
     settings, rule, prepared = _prepared(given)
     desk = desk_of(settings, prepared, rule, _part(0.0, PREPARED))

@@ -8,6 +8,7 @@ from core.backtest.baselines import asset_signals, baselines, kept
 from core.backtest.events import Assumptions
 from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
+from core.domain.backtest import BASELINES
 from core.strategies.params import DivergenceParams
 from tests.backtest.tapes import CASH, replay, source_of, trader_of
 
@@ -19,7 +20,7 @@ FLAT = Assumptions(slippage="flat")
 def test_all_of_them_by_name_on_the_same_bars() -> None:
     trader = trader_of(PANEL, DivergenceParams())
     runs = baselines(trader, replay(PANEL, START), CASH, FLAT, source_of(PANEL, START))
-    assert [run.strategy for run in runs] == ["buy-hold", "ma-cross", "rsi", "supertrend", "btc-eth-regime"]
+    assert [run.strategy for run in runs] == [*BASELINES, "btc-eth-regime"]
     for run in runs:
         assert (run.ts == runs[0].ts).all() and run.equity[0] == CASH
         assert run.assumptions == runs[0].assumptions and run.source == runs[0].source
@@ -43,7 +44,7 @@ def test_a_universe_without_the_pair_has_no_regime() -> None:
     runs = baselines(
         trader_of(panel, DivergenceParams()), replay(panel, START), CASH, FLAT, source_of(panel, START)
     )
-    assert [run.strategy for run in runs] == ["buy-hold", "ma-cross", "rsi", "supertrend"]
+    assert [run.strategy for run in runs] == [*BASELINES]
 
 
 def test_the_cross_is_long_above_the_slow_mean() -> None:

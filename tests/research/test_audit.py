@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from core.backtest.baselines import ALONE
 from core.data.synthetic import synthetic_panel
 from core.domain.audit import Audit
+from core.domain.backtest import BASELINES
 from core.features.pairs import PairFeatures
 from core.models import bundle as bundles
 from core.models.labels import LabelRule
@@ -74,7 +74,7 @@ def test_what_ships_passes(name: str, bundle: Path, tmp_path: Path, capsys: pyte
     assert [line["progress"] for line in said] == sorted(line["progress"] for line in said)
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("name", BASELINES)
 def test_baselines_pass(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, told, _ = run(capsys, name, "--config", str(config(tmp_path)))
     assert code == 0 and told.integrity.passed, told.integrity.findings
