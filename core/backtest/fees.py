@@ -16,12 +16,18 @@ FEES: dict[str, Fees] = {
 }
 
 
+MOST = Decimal("0.01")
+"""No exchange charges (or pays) as much."""
+
+
 def fees(name: str) -> Fees:
     """The schedule of that name, or `MAKER/TAKER` in basis points, like `2/5`."""
     if name in FEES:
         return FEES[name]
     try:
         maker, taker = (Decimal(part) / 10_000 for part in name.split("/"))
+        if not max(abs(maker), abs(taker)) < MOST:
+            raise ValueError
     except (ValueError, ArithmeticError):
         known = ", ".join(FEES)
         raise UserError(f"fees {name!r}: not one of {known}, nor MAKER/TAKER in basis points, like 2/5") from None
