@@ -17,6 +17,7 @@ from core.backtest.run import compare, desk_of, index_of, rule_of, run
 from core.backtest.trials import Trials, trial
 from core.clock import random_name, stamp, wall_ms
 from core.config import Settings, load
+from core.data.files import write_whole
 from core.domain.backtest import BASELINES, ENGINES, Document
 from core.domain.errors import UserError
 from core.domain.market import Floats
@@ -107,7 +108,7 @@ def _kept(
         said = msgspec.structs.replace(said, report=str(report))
     if given.keep:
         said = msgspec.structs.replace(said, run=folder.name)
-        (folder / "result.json").write_bytes(msgspec.json.encode(said))
+        write_whole(folder / "result.json", msgspec.json.encode(said))
     return said
 
 

@@ -4,7 +4,6 @@ It reads from the verdict down: what was made or lost and whether to believe it,
 which trades did it, and last everything that was supposed. A losing strategy is called one.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
@@ -13,6 +12,7 @@ from pathlib import Path
 from core.backtest import report_paths, report_trades
 from core.backtest.document import Analysis, verdict
 from core.backtest.words import NONE, day, length, listed, money, number, percent, section, two
+from core.data.files import write_whole
 from core.domain.backtest import Estimate, Metrics, Statistics
 from core.domain.errors import UserError
 from core.domain.market import Floats
@@ -22,15 +22,10 @@ def write_report(
     path: Path, told: Analysis, compared: Sequence[Analysis] = (), market: Floats | None = None
 ) -> None:
     """`report` into `path`: whole, or the file that was there before. UserError if it cannot be written."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    page = report(told, compared, market)
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(report(told, compared, market))
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_whole(path, page.encode())
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise UserError(f"cannot write the report to {path}: {error.strerror}; choose another --report") from None
 
 

@@ -5,7 +5,6 @@ file beside it, synced and renamed; an object store because a single put of an o
 """
 
 import fcntl
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,7 +13,7 @@ from typing import Any
 
 import fsspec
 
-from core.clock import random_name
+from core.data.files import write_whole
 from core.domain.errors import UserError
 
 
@@ -58,16 +57,7 @@ class Folder(Store):
     def put(self, path: str, data: bytes) -> None:
         place = Path(self.root, path)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = place.with_name(f".{place.name}.{random_name()}")
-        try:
-            with draft.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(place)
-        finally:
-            draft.unlink(missing_ok=True)
-        _sync(place.parent)
+        write_whole(place, data)
 
     def remove(self, path: str) -> None:
         place = Path(self.root, path)
@@ -129,12 +119,3 @@ def store_of(root: str | Path) -> Store:
     if text.startswith("file://"):
         text = text.removeprefix("file://")
     return Objects(text) if "://" in text else Folder(text.rstrip("/") or "/")
-
-
-def _sync(folder: Path) -> None:
-    """Force a folder's names to disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

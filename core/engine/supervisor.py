@@ -13,6 +13,7 @@ import msgspec
 from core.clock import in_thread
 from core.compose import load_compiled, make_features, make_limits, make_trader
 from core.config import Secrets, Settings
+from core.data.files import write_whole
 from core.domain.errors import UserError
 from core.engine.engine import Engine
 from core.engine.jobs import ExchangeProcess, Progress, run_job
@@ -82,7 +83,7 @@ async def prepare_market(settings: Settings, resume: bool, progress: Progress) -
             arguments += [name, value]
     said = await run_job("core.engine.prepare", arguments, progress)
     market = market_of(settings, target, said)
-    kept.write_bytes(msgspec.json.encode(market))
+    await in_thread(write_whole, kept, msgspec.json.encode(market))
     return market
 
 

@@ -5,8 +5,6 @@ libraries give the same bytes, so the SHA-256 of the file is the model's name.
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as unpacked
 from safetensors.numpy import save as packed
 
+from core.data.files import write_whole
 from core.domain.errors import UserError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -78,7 +77,7 @@ def put(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, making its folder. UserError: it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, content)
+        write_whole(path, content)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}; choose another folder") from None
 
@@ -110,25 +109,6 @@ def digest(said: Any, arrays: Arrays) -> str:
         found.update(f"{name}{arrays[name].dtype.str}{arrays[name].shape}".encode())
         found.update(arrays[name].tobytes())
     return found.hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all, also through a crash: a temporary file beside it, synced, then renamed."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _unpack(path: Path, content: bytes, train: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -66,7 +66,7 @@ def test_a_failed_write_leaves_nothing_behind(trained, tmp_path, monkeypatch):
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("core.models.stored.os.fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(UserError, match="No space left on device; choose another folder"):
         save(tmp_path, *trained)
     assert list(tmp_path.iterdir()) == []
