@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
+import msgspec
+
 from core.config import Settings
 from core.data.synthetic import synthetic_panel
 from core.domain.account import Holdings
@@ -12,7 +14,7 @@ from core.execution.risk import Limits
 from core.features.pairs import PairFeatures
 from core.matching.listing import swap
 from core.models.bundle import Bundle, check_features, check_universe
-from core.strategies.registry import Strategy, pair_features
+from core.strategies.registry import Strategy, pair_features, strategy
 from core.trader import Trader
 
 
@@ -37,6 +39,22 @@ def make_limits(settings: Settings, taker: Decimal) -> Limits:
     )
 
 
+def budget_of(settings: Settings, rule: Strategy) -> Decimal:
+    """What `rule` may hold, gross: its budget, else an equal share of what the other strategies leave of the
+    account's limit. UserError where the budgets exceed that."""
+    together = settings.engine.strategies
+    names = together if rule.name in together else (rule.name,)
+    running = {name: rule if name == rule.name else strategy(name, settings) for name in names}
+    most = settings.risk.max_gross_usdt
+    given = {name: Decimal(repr(other.params_of(settings).budget_usdt)) for name, other in running.items()}
+    fixed = {name: budget for name, budget in given.items() if budget.is_finite()}
+    left = most - sum(fixed.values(), Decimal(0))
+    if left < 0:
+        told = ", ".join(f"{name} {budget}" for name, budget in fixed.items())
+        raise UserError(f"the budgets ({told}) exceed risk.max_gross_usdt {most}: lower them, or raise that")
+    return fixed[rule.name] if rule.name in fixed else left / (len(given) - len(fixed))
+
+
 def make_features(settings: Settings) -> PairFeatures:
     """The features of the configured universe on which the divergence model is trained."""
     universe = settings.universe
@@ -48,6 +66,7 @@ def make_trader(
 ) -> Trader:
     """A trader of one strategy; a bundle whose features are not today's is refused here."""
     params, features = rule.params_of(settings), rule.features_of(settings)
+    limits = msgspec.structs.replace(limits, budget=budget_of(settings, rule))
     if not rule.needs_model:
         return Trader(rule, params, features, None, instruments, limits)
     if bundle is None:

@@ -12,13 +12,13 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from core.domain.account import Holdings
-from core.domain.decision import Decision, Entry, View
+from core.domain.account import Book, Holdings
+from core.domain.decision import Decision, Entry, Target, View
 from core.domain.instrument import Instrument, Pair
 from core.domain.market import Bar, Floats
 from core.domain.orders import Action, Intent, Origin, base36
 from core.execution.risk import Limits, Standing, refusal
-from core.execution.sizing import Unsizable, entry_intent, exit_intent, margin_of
+from core.execution.sizing import Unsizable, entry_intent, exit_intent, margin_of, target_intent
 from core.features.pairs import Frame
 from core.strategies.params import Params
 from core.strategies.registry import Features, Strategy
@@ -116,6 +116,18 @@ class Trader:
             intents.append(intent)
             barred.append(False)
             standing = self._after(standing, intent, bar)
+        for target in decision.targets:
+            if target.pair in holdings.working:
+                continue  # What is at work now comes first: the next bar sees what has come of it.
+            intent, why = self._aim(target, books.get(target.pair), bar, standing, names)
+            if why:
+                refused.append((target.pair, why))
+            elif intent is not None:
+                names.take()
+                intents.append(intent)
+                barred.append(False)
+                if intent.action is Action.OPEN:
+                    standing = self._after(standing, intent, bar)
         if switched:
             kept = tuple(wish for wish in decision.exits if wish not in switched.values())
             decision = msgspec.structs.replace(decision, exits=kept)
@@ -154,6 +166,19 @@ class Trader:
         why = refusal(intent, standing, self.limits, self._instruments, prices)
         return (None, why) if why else (intent, "")
 
+    def _aim(
+        self, target: Target, book: Book | None, bar: Bar, standing: Standing, names: Names
+    ) -> tuple[Intent | None, str]:
+        """The intent of a target, or why it may not be followed; neither where there is nothing to do."""
+        spec, prices = self._by_asset[self._pairs[target.pair].a], self.prices(bar)
+        if spec.id not in prices:
+            return None, f"{target.pair} has no price yet"
+        intent = target_intent(names.peek(), bar.close_ms, self.strategy.name, target, book, spec, prices[spec.id])
+        if intent is None or intent.action is Action.CLOSE:
+            return intent, ""
+        why = refusal(intent, standing, self.limits, self._instruments, prices)
+        return (None, why) if why else (intent, "")
+
     def prices(self, bar: Bar) -> dict[str, Decimal]:
         """Each instrument's close, exact as printed."""
         known, prices = self._priced
@@ -188,4 +213,6 @@ class Trader:
         prices = self.prices(bar)
         gross = margin_of(intent.legs, self._instruments, prices, Decimal(1))
         used = gross / self.limits.leverage + gross * self.limits.taker
-        return Standing(standing.free - used, standing.gross + gross, standing.paused, standing.trouble)
+        return msgspec.structs.replace(
+            standing, free=standing.free - used, gross=standing.gross + gross, own=standing.own + gross
+        )

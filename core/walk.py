@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from core.clock import monotonic
+from core.domain.account import gross_of
 from core.domain.decision import Exit, View
 from core.domain.instrument import Instrument
 from core.domain.market import Bar
-from core.domain.orders import Intent, Origin, base36
+from core.domain.orders import Action, Intent, Origin, base36
 from core.execution.executor import Executor
 from core.execution.failpoint import failpoint
 from core.execution.journal import Journal
+from core.execution.netting import crossed, crossings
 from core.execution.orders import Orders
 from core.execution.protection import Guard
 from core.execution.reconcile import Reconciler, Verdict
@@ -105,7 +107,7 @@ class Walk:
                 self.views[name] = trader.warm(bar)  # Decided before a crash: nobody decides twice.
                 continue
             async with self.deciding:
-                standing = self.standing(bar)
+                standing = self.standing(bar, name)
                 holdings = self.journal.books.holdings(name, standing.free)
                 outcome = trader.on_bar(bar, holdings, standing, self.names)
                 self.views[name], self.outcomes[name] = outcome.view, outcome
@@ -115,8 +117,19 @@ class Walk:
         failpoint("intended")
         # Funding of the bar's end falls to the books as they are now: what leaves has held until then.
         await self._statement()
+        await self._cross(intents)
         for intent in intents:
             self.executor.start(intent)
+
+    async def _cross(self, intents: Sequence[Intent]) -> None:
+        """What strategies want of each other, they give each other at the mark."""
+        for crossing in crossings(intents):
+            try:
+                mark = await self.venue.mark(crossing.instrument)
+            except VenueError:
+                continue  # Without a mark each goes to the exchange.
+            currency, now = self.journal.books.currency, self.venue.market_ms()
+            await self.journal.record(crossed(crossing, mark, currency, now))
 
     async def _statement(self) -> None:
         with contextlib.suppress(VenueError):
@@ -137,26 +150,29 @@ class Walk:
         """What, beside a ledger that disagrees, makes new exposure unwise now; empty: nothing."""
         return ""
 
-    def standing(self, bar: Bar) -> Standing:
-        """The account by the ledger, at the bar's closes: deterministic, whoever calls."""
+    def standing(self, bar: Bar, strategy: str) -> Standing:
+        """The account by the ledger, as `strategy` meets it, at the bar's closes: deterministic, whoever calls."""
         books, prices = self.journal.books, self.traders[0].prices(bar)
         gross = books.account.gross(prices)
         free = books.equity(prices) - gross / self.traders[0].limits.leverage
         wrong = "; ".join(self.verdict.differences) or self.trouble()
-        return Standing(free, gross, books.state == "paused", wrong)
+        own = gross_of((book for book in books.open_books() if book.strategy == strategy), prices)
+        return Standing(free, gross, books.state == "paused", wrong, own)
 
 
 def _events(bar: Bar, outcome: Outcome) -> list[AnyEvent]:
     """The step's batch: the decision, then its intents, before any order of theirs."""
     decision = outcome.decision
     refused = "; ".join(f"{pair} refused: {why}" for pair, why in outcome.refused)
-    hold = "" if decision.entries or decision.exits else decision.text
+    hold = "" if decision.entries or decision.exits or decision.targets else decision.text
+    aims = {target.pair for target in decision.targets}
+    less = (f"{i.pair}: {i.reason}" for i in outcome.intents if i.pair in aims and i.action is Action.CLOSE)
     decided = Decided(
         bar.close_ms,
         bar.open_ms,
         decision.strategy,
-        tuple(i.pair for i in outcome.intents if i.action == "open"),
-        tuple(f"{x.pair}: {x.reason}" for x in decision.exits),
+        tuple(i.pair for i in outcome.intents if i.action is Action.OPEN),
+        (*(f"{x.pair}: {x.reason}" for x in decision.exits), *less),
         decision.released,
         refused or hold,
         tuple(asset for asset, valid in zip(outcome.view.assets, bar.valid, strict=True) if not valid),

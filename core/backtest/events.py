@@ -124,7 +124,7 @@ def run_events(
     venue.told = walk.orders.fill
     trades = Trades(venue.instruments, venue.slipped, market.panel.bar_ms)
     journal.listen(trades.hear)
-    series = _Series(traders[0].pair_names, int(market.panel.ts[market.first]), float(cash))
+    series = _Series(_all_pairs(traders), int(market.panel.ts[market.first]), float(cash))
     for name in venue.instruments:
         at_once(venue.set_leverage(name, traders[0].limits.leverage))
     at_once(walk.open())
@@ -161,6 +161,11 @@ def _catch_up(walk: Walk, own: Sequence[Fill]) -> None:
         # Funding falls to what was held, before what is left over from the bar before goes on.
         at_once(walk.reconciler.bills())
         walk.executor.resume(fresh=False)
+
+
+def _all_pairs(traders: Sequence[Trader]) -> tuple[str, ...]:
+    """What any of them may hold, each once."""
+    return tuple(dict.fromkeys(name for trader in traders for name in trader.pair_names))
 
 
 class _Series:

@@ -57,7 +57,10 @@ class Trades:
             trade = self._open.get(key)
             if trade is None:
                 trade = self._open[key] = _Open(intent, fill.ts)
-            value, slippage = float(part.size * contract * fill.price), slipped * float(part.size / fill.size)
+            value, slippage = (
+                float(part.size * contract * fill.price),
+                slipped * float(part.size / fill.size) if fill.size else 0.0,
+            )
             trade.closed = fill.ts
             trade.legs.setdefault(fill.instrument, Holding(contract)).trade(part.size, fill.price)
             # At the mark it would have cost so much less.

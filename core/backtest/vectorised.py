@@ -215,7 +215,7 @@ def gate_of(limits: Limits) -> Gate:
     """The limits of the risk gate as floats."""
     return Gate(
         float(limits.free_share),
-        float(limits.max_gross),
+        float(min(limits.max_gross, limits.budget)),
         float(limits.max_order),
         float(limits.min_notional),
         float(limits.leverage),

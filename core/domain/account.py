@@ -1,6 +1,6 @@
 """What is held: positions at the exchange, bills, and the virtual books they sum from."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from enum import StrEnum
 
@@ -9,7 +9,7 @@ import msgspec
 from core.domain.orders import Action
 
 
-class Position(msgspec.Struct, frozen=True):
+class Position(msgspec.Struct, frozen=True, gc=False):
     """A net position: signed contracts and the average price of what is open (0 when flat)."""
 
     instrument: str
@@ -39,7 +39,7 @@ class BillKind(StrEnum):
     OTHER = "other"
 
 
-class Bill(msgspec.Struct, frozen=True):
+class Bill(msgspec.Struct, frozen=True, gc=False):
     """One line of the exchange's account statement: `change` moved the cash to `balance`.
 
     change = pnl + fee for a trade. `trade_id` is set for trades."""
@@ -56,7 +56,7 @@ class Bill(msgspec.Struct, frozen=True):
     trade_id: str = ""
 
 
-class BookLeg(msgspec.Struct, frozen=True):
+class BookLeg(msgspec.Struct, frozen=True, gc=False):
     """One leg of a book: signed contracts, their average entry price, and one contract's units."""
 
     asset: str
@@ -66,7 +66,7 @@ class BookLeg(msgspec.Struct, frozen=True):
     contract: Decimal
 
 
-class Book(msgspec.Struct, frozen=True):
+class Book(msgspec.Struct, frozen=True, gc=False):
     """A pair held by a strategy: both legs, and what the ledger remembers of its entry.
 
     `side` is +1 for long the spread (long a, short b), -1 for short. `opened` is the market time of the
@@ -99,7 +99,13 @@ def book_pnl(book: Book, prices: Mapping[str, float]) -> float:
     return unrealized + float(book.realized + book.fees + book.funding)
 
 
-class Closed(msgspec.Struct, frozen=True):
+def gross_of(books: Iterable[Book], prices: Mapping[str, Decimal]) -> Decimal:
+    """Value of all legs of `books` at `prices` (by instrument), longs and shorts alike."""
+    legs = (leg for book in books for leg in book.legs)
+    return sum((abs(leg.size) * leg.contract * prices[leg.instrument] for leg in legs), Decimal(0))
+
+
+class Closed(msgspec.Struct, frozen=True, gc=False):
     """The last round trip of a pair: when, why, on which side; `barred` until z has crossed zero, which is
     judged against `z`, that of its entry."""
 

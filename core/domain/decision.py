@@ -50,6 +50,18 @@ class Entry(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Target(msgspec.Struct, frozen=True):
+    """Hold `notional` USDT of a single asset from now on (negative: short; 0: nothing), and why.
+
+    Only what is to change is named: an asset without a target stays as it is. `score` is for the book and the
+    screen."""
+
+    pair: str
+    notional: float
+    reason: str
+    score: float = 0.0
+
+
 class Exit(msgspec.Struct, frozen=True):
     """Close a pair, and why; `barred`: not to be entered again before z has crossed zero. `into`: the pair that
     takes its place on the same bar; where that one cannot be entered, this one stays."""
@@ -65,7 +77,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     `reasons` (P,) uint8 indexes `texts`: why each pair is (not) traded. `released` names pairs whose bar
     after a stop has ended. `score` (P,) and `direction` (P,) int8 are for the screen. `text` says in words why
-    nothing is done, where nothing is.
+    nothing is done, where nothing is. `targets` are the new sizes of single assets.
     """
 
     ts: int
@@ -78,3 +90,4 @@ class Decision(msgspec.Struct, frozen=True):
     score: Floats
     direction: NDArray[np.int8]
     text: str = ""
+    targets: tuple[Target, ...] = ()

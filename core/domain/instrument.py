@@ -41,16 +41,23 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 class Pair(msgspec.Struct, frozen=True):
-    """A base leg `a` and a quote leg `b`, by asset; `direct` says the venue lists their cross market."""
+    """A base leg `a` and a quote leg `b`, by asset; `direct` says the venue lists their cross market.
+
+    Without `b` it is a single asset, held for itself: what is traded against the whole of a cluster has one leg."""
 
     a: str
-    b: str
+    b: str = ""
     direct: bool = False
 
     @property
     def name(self) -> str:
-        """The one name of the pair everywhere: `BTC/ETH`."""
-        return f"{self.a}/{self.b}"
+        """The one name of the pair everywhere: `BTC/ETH`; of a single asset its own."""
+        return f"{self.a}/{self.b}" if self.b else self.a
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """The assets of its legs."""
+        return (self.a, self.b) if self.b else (self.a,)
 
 
 def pairs_of(assets: tuple[str, ...]) -> tuple[Pair, ...]:

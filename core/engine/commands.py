@@ -151,7 +151,7 @@ def _sized(engine: Engine, command: Command) -> tuple[Intent | None, str]:
     entry = Entry(
         command.pair, command.side, notional, stop, target, z, abs(z) * probability, probability, "by hand"
     )
-    return trader.open(entry, bar, engine.standing(bar), engine.names, Origin.MANUAL)
+    return trader.open(entry, bar, engine.standing(bar, trader.strategy.name), engine.names, Origin.MANUAL)
 
 
 def _closing_ticket(engine: Engine, book: Book) -> Ticket:

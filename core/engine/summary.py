@@ -23,7 +23,7 @@ async def summary(engine: Engine, events: Sequence[AnyEvent], model: str) -> dic
     marks = {name: await venue.mark(name) for name in engine.instruments}
     equity = books.equity(marks)
     theirs = {fill.trade_id for fill in await venue.fills(0)}
-    ours = {event.fill.trade_id for event in events if isinstance(event, Filled)}
+    ours = {event.fill.trade_id for event in events if isinstance(event, Filled) and event.fill.size}
     billed = sum((bill.change for bill in bills), Decimal(0))
     agrees = {
         "cash": abs(books.cash - balance.cash) <= EXACT,

@@ -61,6 +61,8 @@ def next_step(
         return Wait()
     if intent.action is Action.CLOSE:
         return _closing(intent, progress, instruments)
+    if len(intent.legs) == 1:
+        return _single(intent, progress[0], instruments, fresh)
     return _opening(intent, progress, instruments, fresh)
 
 
@@ -76,6 +78,16 @@ def _closing(intent: Intent, progress: tuple[LegProgress, ...], instruments: Map
         if abs(rest) >= smallest(instruments[leg.instrument]):
             sends.append(Send(index, rest, reducing=True))
     return tuple(sends) if sends else Finish("done")
+
+
+def _single(intent: Intent, done: LegProgress, instruments: Mapping[str, Instrument], fresh: bool) -> Step:
+    """One leg has nothing to match: what it got is its position, and the next bar may ask for the rest."""
+    rest = done.wanted - done.filled
+    if abs(rest) < smallest(instruments[intent.legs[0].instrument]):
+        return Finish("done")
+    if done.attempts >= ATTEMPTS or not (fresh or done.filled):
+        return Finish("done") if done.filled else Finish("aborted", _why(done) or "restarted before it traded")
+    return (Send(0, rest, reducing=False),)
 
 
 def _opening(

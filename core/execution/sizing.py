@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from core.domain.account import Book
-from core.domain.decision import Entry, Exit
+from core.domain.decision import Entry, Exit, Target
 from core.domain.instrument import Instrument
 from core.domain.orders import Action, Intent, Leg, Origin
 from core.execution.legs import smallest
@@ -86,6 +86,35 @@ def exit_intent(intent_id: str, ts: int, book: Book, exit: Exit, origin: Origin 
         legs=tuple(Leg(leg.instrument, -leg.size) for leg in book.legs),
         reason=exit.reason,
         side=book.side,
+    )
+
+
+def target_intent(
+    intent_id: str, ts: int, strategy: str, target: Target, book: Book | None, spec: Instrument, price: Decimal
+) -> Intent | None:
+    """The intent that brings a single asset to its target's size, in whole lots; None: it is there already.
+
+    A smaller size closes a part, a larger one opens more. Through zero it takes two bars: the first one closes, for
+    what leaves must not wait for leave to enter."""
+    held = book.legs[0].size if book is not None else Decimal(0)
+    wanted = spec.contracts(Decimal(repr(float(target.notional))), price)
+    if held * wanted < 0:
+        wanted = Decimal(0)
+    change = wanted - held
+    if abs(change) < smallest(spec):
+        return None
+    return Intent(
+        id=intent_id,
+        ts=ts,
+        strategy=strategy,
+        pair=target.pair,
+        action=Action.CLOSE if abs(wanted) < abs(held) else Action.OPEN,
+        origin=Origin.STRATEGY,
+        legs=(Leg(spec.id, change),),
+        reason=target.reason,
+        order=(0,),
+        side=1 if (wanted or held) > 0 else -1,
+        score=target.score,
     )
 
 

@@ -8,11 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 class Params(BaseModel):
     """What the parameters of every strategy have: frozen, nothing unknown, nothing converted behind the reader's
-    back. `base_size_usdt` is also the size of a pair opened by hand, in USDT per leg."""
+    back. `base_size_usdt` is also the size of a pair opened by hand, in USDT per leg; `budget_usdt` the most that
+    the strategy may hold, both legs of all its pairs together (inf: its share of what the account may)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     base_size_usdt: float = Field(1000.0, gt=0)
+    budget_usdt: float = Field(math.inf, gt=0, allow_inf_nan=True)
 
 
 class DivergenceParams(Params):
