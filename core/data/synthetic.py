@@ -15,6 +15,7 @@ a longer market begins exactly like a shorter one of the same seed.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.data.panel import EIGHT_HOURS_MS, Panel
 from core.domain.market import Floats
@@ -120,3 +121,44 @@ def _to_ticks(prices: Floats, decimals: Floats) -> Floats:
     scale = 10.0**decimals
     rounded: Floats = np.maximum(np.round(prices * scale), 1.0) / scale
     return rounded
+
+
+OUTLIER = -1
+_GROUP_VOL, _GROUP_SHARE = 0.0080, 0.15  # of a group's factor, per hour; what of it is the whole market's
+_OWN_VOL, _NOISE_VOL = 0.0010, 0.0040  # own walk, per hour; deviation of what comes and goes
+_STRAY, _STRAYS_PER_HOUR, _STRAY_HALF_LIFE = 0.06, 1 / 150, 8.0  # of log price; hours
+_PEG_VOL = 0.0040
+
+
+def planted_market(
+    seed: int, bars: int, groups: Sequence[int], outliers: int = 0, bar_ms: int = HOUR_MS, start_ms: int = START_MS
+) -> tuple[Panel, NDArray[np.intp]]:
+    """A market of groups that are known: `groups` assets each, and `outliers`; with the group of each asset (N,),
+    for whoever is to judge what a clustering has found. Assets are in no order that tells of their groups.
+
+    log price of a member = its group's factor, a random walk with a little of the whole market's + a small walk of
+    its own + noise that comes and goes + now and then a shock that dies out, which is what there is to earn. An
+    outlier is its level and noise: pegged, with nothing of any factor, it has the shape of no group."""
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 4]))
+    hours = bar_ms / HOUR_MS
+    label = np.concatenate([*(np.full(count, g) for g, count in enumerate(groups)), np.full(outliers, OUTLIER)])
+    label = rng.permutation(label.astype(np.intp))
+    shape = (bars, len(label))
+    common = rng.standard_normal((bars, 1)) * np.sqrt(_GROUP_SHARE)
+    factor = common + rng.standard_normal((bars, len(groups))) * np.sqrt(1 - _GROUP_SHARE)
+    walk = np.cumsum(_GROUP_VOL * np.sqrt(hours) * factor, axis=0)
+    own = np.cumsum(_OWN_VOL * np.sqrt(hours) * _fat(rng, shape), axis=0)
+    half_life = _STRAY_HALF_LIFE / hours
+    noise = _NOISE_VOL * _ar1(_fat(rng, shape), half_life)
+    shocks = np.where(rng.random(shape) < _STRAYS_PER_HOUR * hours, rng.standard_normal(shape), 0.0)
+    stray = noise + _STRAY / np.sqrt(1 - 0.25 ** (1 / half_life)) * _ar1(shocks, half_life)
+    peg = _PEG_VOL * rng.standard_normal(shape)
+    path = np.where(label == OUTLIER, peg, walk[:, np.maximum(label, 0)] + own + stray)
+    close = np.exp(rng.normal(2.0, 1.5, len(label)) + path)
+    opens = np.vstack([close[:1], close[:-1]])
+    wick = np.exp(0.001 * np.abs(rng.standard_normal((2, *shape))))
+    high, low = np.maximum(opens, close) * wick[0], np.minimum(opens, close) / wick[1]
+    volume = 1e7 * hours / close * np.exp(0.3 * rng.standard_normal(shape))
+    ts = start_ms + np.arange(bars, dtype=np.int64) * bar_ms
+    names = [f"S{i:03d}" for i in range(len(label))]
+    return Panel.of(ts, names, (opens, high, low, close, volume), bar_ms), label
