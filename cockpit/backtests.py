@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from cockpit import jobs
+from core import jobs
 from core.clock import in_thread
 from core.domain.backtest import BASELINES, ENGINES, Document
 from core.domain.errors import UserError

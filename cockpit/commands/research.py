@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cockpit import jobs
 from cockpit.commands.found import backtest_tables
 from cockpit.commands.processes import flags
-from cockpit.jobs import Ended
+from core import jobs
 from core.config import load
 from core.domain.backtest import Document
 from core.domain.errors import UserError
+from core.jobs import Ended
 
 BACKTEST = "core.backtest"
 """The module that runs one strategy."""

@@ -4,14 +4,13 @@ Progress is told on stderr as JSON lines, the result is the run's `Document` as 
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import msgspec
 
 from core.backtest.document import Analysis, analyse, document
-from core.backtest.prepare import Progress, Request, moment, prepare
+from core.backtest.prepare import Request, moment, prepare
 from core.backtest.report import write_report
 from core.backtest.run import compare, desk_of, index_of, rule_of, run
 from core.backtest.trials import Trials, trial
@@ -21,6 +20,7 @@ from core.data.files import write_whole
 from core.domain.backtest import BASELINES, ENGINES, Document
 from core.domain.errors import UserError
 from core.domain.market import Floats
+from core.jobs import part, tell
 from core.strategies.registry import Strategy
 
 
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(given: argparse.Namespace) -> Document:
     settings, rule = _asked(given)
-    _tell(0.0, "reading the data")
+    tell(0.0, "reading the data")
     request = Request(
         data=given.data,
         funding=given.funding,
@@ -68,16 +68,16 @@ def _run(given: argparse.Namespace) -> Document:
         manifest=given.manifest,
     )
     prepared = prepare(settings, request)
-    desk = desk_of(settings, prepared, rule, _part(0.0, 0.3))
+    desk = desk_of(settings, prepared, rule, part(0.0, 0.3))
     alone = given.strategy in BASELINES
     others = compare(desk) if given.compare or alone else []
     if alone:
         result = next(other for other in others if other.strategy == given.strategy)
         others = [other for other in others if given.compare and other is not result]
     else:
-        result = run(desk, given.engine, _part(0.3, 0.9))
+        result = run(desk, given.engine, part(0.3, 0.9))
         others = [other for other in others if other.strategy != given.strategy]
-    _tell(0.9, "counting")
+    tell(0.9, "counting")
     trials = Trials(settings.paths.home)
     trials.record([trial(result)])
     told = analyse(result, trials.sharpes(result.source), seed=prepared.seed)
@@ -103,22 +103,13 @@ def _kept(
         folder.mkdir(mode=0o700, parents=True)
         report = report or folder / "report.html"
     if report:
-        _tell(0.95, "drawing the report")
+        tell(0.95, "drawing the report")
         write_report(report, told, beside, market)
         said = msgspec.structs.replace(said, report=str(report))
     if given.keep:
         said = msgspec.structs.replace(said, run=folder.name)
         write_whole(folder / "result.json", msgspec.json.encode(said))
     return said
-
-
-def _part(low: float, high: float) -> Progress:
-    """Progress within a share of the whole."""
-    return lambda share, text: _tell(low + share * (high - low), text)
-
-
-def _tell(done: float, text: str) -> None:
-    print(json.dumps({"progress": round(done, 3), "text": text}), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Features, model, strategy, trader, risk gate, legs, orders, ledger events and bo
 venue differs (`core.backtest.venue`). What it supposes of the market is named by `Assumptions` and printed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,6 +26,7 @@ from core.domain.orders import Fill
 from core.execution.journal import Journal, MemoryLedger
 from core.features.pairs import PairFeatures
 from core.features.replayed import Replayed
+from core.jobs import Progress
 from core.matching.replay import Market
 from core.matching.rules import Rules
 from core.portfolio.books import Books
@@ -38,8 +39,6 @@ TICKS = 6
 """Prices within a bar: those of the local exchange in lockstep, so that a demo at full speed is repeated."""
 CHUNK = 256
 """Bars between two words on progress."""
-
-Progress = Callable[[float, str], None]
 
 
 class Assumptions(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 import hashlib
 from argparse import Namespace
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +17,8 @@ from core.data.source import open_source
 from core.data.synthetic import synthetic_panel
 from core.domain.backtest import Source
 from core.domain.errors import UserError
+from core.jobs import Progress
 from core.models.bundle import Bundle, check_features, load, refuse_if_seen, save
-
-Progress = Callable[[float, str], None]
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ import numpy as np
 
 from core.backtest.baselines import baselines
 from core.backtest.events import Assumptions, market_of, run_events
-from core.backtest.prepare import Prepared, Progress, bundle_of
+from core.backtest.prepare import Prepared, bundle_of
 from core.backtest.result import Result
 from core.backtest.vectorised import run_vectorised
 from core.compose import make_limits, make_trader
@@ -13,6 +13,7 @@ from core.config import Settings
 from core.data.panel import Panel
 from core.domain.backtest import BASELINES
 from core.domain.market import Floats
+from core.jobs import Progress
 from core.matching.replay import Market
 from core.strategies.registry import Strategy, strategy
 from core.trader import Trader

@@ -47,6 +47,7 @@ from core.domain.errors import UserError
 from core.domain.instrument import Pair
 from core.domain.market import Floats
 from core.jit import jit
+from core.jobs import Progress
 from core.matching.replay import Market
 from core.strategies.params import DivergenceParams
 from core.strategies.rule import compiled
@@ -54,7 +55,6 @@ from core.trader import Trader
 
 Value = float | int | str
 Params = dict[str, Value]
-Progress = Callable[[float, str], None]
 
 GRID: dict[str, tuple[Value, ...]] = {
     "z_entry": (0.8, 1.0, 1.2),

@@ -28,7 +28,8 @@ from core.data.tables import Rows
 from core.domain.errors import UserError
 from core.domain.instrument import Instrument
 from core.domain.market import Candle, Funding
-from core.engine.jobs import ExchangeProcess, Progress
+from core.engine.exchange import ExchangeProcess
+from core.jobs import Progress, tell
 from core.venues.okx.history import OkxHistory
 from core.venues.port import Capabilities, Unreachable, VenueError
 
@@ -296,7 +297,7 @@ def _tell(done: float, text: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\x1b[K{done:4.0%}  {text}", end="" if done < 1 else "\n", file=sys.stderr, flush=True)
     else:
-        print(json.dumps({"progress": round(done, 4), "text": text}), file=sys.stderr, flush=True)
+        tell(done, text)
 
 
 if __name__ == "__main__":

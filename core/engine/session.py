@@ -16,7 +16,7 @@ from core.domain.errors import UserError
 from core.domain.snapshot import LogLine, Snapshot, Status
 from core.engine import supervisor
 from core.engine.commands import Commands
-from core.engine.jobs import ExchangeProcess
+from core.engine.exchange import ExchangeProcess
 from core.engine.narrator import Narrator
 from core.engine.snapshots import Lag, Phase, snapshot
 from core.engine.summary import summary

@@ -10,17 +10,19 @@ from typing import Any
 
 import msgspec
 
+from core import jobs
 from core.clock import in_thread
 from core.compose import load_compiled, make_features, make_limits, make_trader
 from core.config import Secrets, Settings
 from core.data.files import write_whole
 from core.domain.errors import UserError
 from core.engine.engine import Engine
-from core.engine.jobs import ExchangeProcess, Progress, run_job
+from core.engine.exchange import ExchangeProcess
 from core.engine.narrator import Narrator
 from core.execution.journal import Journal
 from core.execution.risk import Limits
 from core.features.pairs import PairFeatures
+from core.jobs import Progress
 from core.models.bundle import check_features, load, refuse_if_seen
 from core.portfolio.books import Books
 from core.portfolio.events import Loaded
@@ -81,8 +83,8 @@ async def prepare_market(settings: Settings, resume: bool, progress: Progress) -
     for name, value in (("--replay", demo.replay), ("--funding", demo.funding)):
         if value:
             arguments += [name, value]
-    said = await run_job("core.engine.prepare", arguments, progress)
-    market = market_of(settings, target, said)
+    ended = await jobs.run("core.engine.prepare", arguments, progress)
+    market = market_of(settings, target, msgspec.json.decode(ended.document()))
     await in_thread(write_whole, kept, msgspec.json.encode(market))
     return market
 
@@ -112,8 +114,8 @@ async def train(settings: Settings, market: Market, progress: Progress) -> Path:
     arguments += ["--seed", str(settings.demo.seed), "--out", str(folder), "--json", "--served-only"]
     if settings.file is not None:
         arguments += ["--config", str(settings.file)]
-    said = await run_job("core.models", arguments, progress)
-    return Path(said["bundle"])
+    ended = await jobs.run("core.models", arguments, progress)
+    return Path(msgspec.json.decode(ended.document())["bundle"])
 
 
 def latest_bundle(settings: Settings) -> Path:

@@ -1,4 +1,4 @@
-"""`python -m core.models train divergence`: train in a process of its own, store a bundle, say how good it is.
+"""`python -m core.models train MODEL`: train in a process of its own, store a bundle, say how good it is.
 
 Progress is told on stderr as JSON lines; the result is one JSON line on stdout with `--json`, else a table.
 """
@@ -6,7 +6,6 @@ Progress is told on stderr as JSON lines; the result is one JSON line on stdout 
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -17,7 +16,9 @@ from core.config import Settings, load
 from core.data.panel import Panel
 from core.domain.errors import UserError
 from core.features.pairs import FeatureParams, PairFeatures
+from core.jobs import part, tell
 from core.models import bundle
+from core.models.cluster import command as cluster
 from core.models.labels import Kind, LabelRule
 from core.models.train import Figures, Recipe, judge, train
 
@@ -33,11 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done, 1 refused with one line on stderr, 2 wrong usage."""
     given = _parser().parse_args(arguments)
     try:
-        trained = _train(given)
+        print(given.run(given))
     except UserError as error:
         print(error, file=sys.stderr)
         return error.code
-    print(json.dumps(_document(trained)) if given.json else _table(trained))
     return 0
 
 
@@ -66,8 +66,11 @@ def recipe_of(settings: Settings, given: argparse.Namespace) -> Recipe:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("core.models", description="Train models.")
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("train", help="train a model and store it as a bundle")
-    command.add_argument("model", choices=["divergence"])
+    train = commands.add_parser("train", help="train a model and store it as a bundle")
+    models = train.add_subparsers(required=True)
+    cluster.add_options(models.add_parser("cluster", help="clusters of assets, and who strays from them"))
+    command = models.add_parser("divergence", help="the forest that scores pairs")
+    command.set_defaults(run=_train_divergence)
     source = command.add_mutually_exclusive_group(required=True)
     source.add_argument("--panel", type=Path, help="a saved panel (.npz)")
     source.add_argument("--data", type=Path, help="candles (.parquet or .csv), or a data set of the lake")
@@ -83,24 +86,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _train_divergence(given: argparse.Namespace) -> str:
+    trained = _train(given)
+    return json.dumps(_document(trained)) if given.json else _table(trained)
+
+
 def _train(given: argparse.Namespace) -> Trained:
     """Train the label that is served; judge the other one on the same bars beside it."""
     settings = load(given.config, options={"demo.seed": given.seed})
     source: Path = given.panel or given.data
     panel = _panel(given, settings)
     for note in panel.notes:
-        _tell(0.0, note)
+        tell(0.0, note)
     recipe = recipe_of(settings, given)
     share = 1.0 if given.served_only else 0.7
-    trained = train(panel, _features(panel, settings), recipe, source.name, _part(0.0, share))
+    trained = train(panel, _features(panel, settings), recipe, source.name, part(0.0, share))
     labels: dict[str, Figures] = {recipe.label.kind: trained.meta.metrics}
     for kind in get_args(Kind):
         if kind not in labels and not given.served_only:
             rule = msgspec.structs.replace(recipe.label, kind=kind)
             other = msgspec.structs.replace(recipe, label=rule)
-            labels[kind] = judge(panel, _features(panel, settings), other, _part(share, 1.0))
+            labels[kind] = judge(panel, _features(panel, settings), other, part(share, 1.0))
     stored = bundle.save(given.out or settings.paths.models, *trained)
-    _tell(1.0, f"stored {stored.path.name}")
+    tell(1.0, f"stored {stored.path.name}")
     return Trained(stored, labels)
 
 
@@ -146,15 +154,6 @@ def _features(panel: Panel, settings: Settings) -> PairFeatures:
     params = settings.strategy.divergence
     windows = FeatureParams(params.z_window, params.atr_period, params.correlation_window, params.min_bars)
     return PairFeatures(panel.assets, windows, panel.bar_ms)
-
-
-def _part(low: float, high: float) -> Callable[[float, str], None]:
-    """Progress of a part of the job, as progress of the whole."""
-    return lambda done, text: _tell(low + (high - low) * done, text)
-
-
-def _tell(done: float, text: str) -> None:
-    print(json.dumps({"progress": round(done, 3), "text": text}), file=sys.stderr, flush=True)
 
 
 def _table(trained: Trained) -> str:

@@ -14,7 +14,6 @@ fitted on the others, so that no row is judged by trees that saw it or its neigh
 threshold serve for that, and for every figure: others are never traded.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -33,6 +32,7 @@ from core.data.panel import Panel
 from core.domain.errors import UserError
 from core.domain.market import Floats
 from core.features.pairs import PairFeatures
+from core.jobs import Progress
 from core.models.bundle import FORMAT, KIND, Meta
 from core.models.forest import DEPTH, LEAVES, QUESTIONS, Forest
 from core.models.labels import Ints, LabelRule, label, uniqueness
@@ -44,7 +44,6 @@ MIN_ROWS = 200
 GOLDEN = 16
 
 Mask = NDArray[np.bool_]
-Progress = Callable[[float, str], None]
 Figures = dict[str, float | None]
 
 

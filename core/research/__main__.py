@@ -4,7 +4,6 @@ Progress is told on stderr as JSON lines; the result is one JSON line on stdout 
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from core.domain.audit import Audit
 from core.domain.backtest import BASELINES
 from core.domain.errors import UserError
 from core.domain.market import Floats
+from core.jobs import part, tell
 from core.models.bundle import load as load_bundle
-from core.research.audit import Progress, Task, audit, audit_baseline
+from core.research.audit import Task, audit, audit_baseline
 from core.research.sweep import axes_of, swept, text
 from core.research.words import lines
 from core.strategies.registry import Strategy
@@ -82,12 +82,12 @@ def _audit(given: argparse.Namespace) -> Audit:
         trials.record([trial(result)])
         return trials.sharpes(result.source)
 
-    task = Task(settings, prepared, assumptions_of(settings), sharpes, _part(PREPARED, 1.0))
+    task = Task(settings, prepared, assumptions_of(settings), sharpes, part(PREPARED, 1.0))
     if given.strategy in BASELINES:
         return audit_baseline(task, given.strategy)
     if not rule.needs_model:
         return audit(task, rule, None)
-    bundle = load_bundle(given.model) if given.model else bundle_of(settings, prepared, _part(0.0, PREPARED))
+    bundle = load_bundle(given.model) if given.model else bundle_of(settings, prepared, part(0.0, PREPARED))
     return audit(task, rule, bundle)
 
 
@@ -98,8 +98,8 @@ def _swept(given: argparse.Namespace) -> int:
     if given.strategy in BASELINES:
         raise UserError(f"{given.strategy}: a baseline keeps its customary parameters; sweep a strategy", code=2)
     settings, rule, prepared = _prepared(given)
-    desk = desk_of(settings, prepared, rule, _part(0.0, PREPARED))
-    told = swept(desk, axes, given.trials, Trials(settings.paths.home), _part(PREPARED, 1.0))
+    desk = desk_of(settings, prepared, rule, part(0.0, PREPARED))
+    told = swept(desk, axes, given.trials, Trials(settings.paths.home), part(PREPARED, 1.0))
     print(msgspec.json.encode(told).decode() if given.json else text(told))
     return 0
 
@@ -110,7 +110,7 @@ def _prepared(given: argparse.Namespace) -> tuple[Settings, Strategy, Prepared]:
     changes = (word.partition("=") for word in given.set)
     options = {f"strategy.{rule.table or rule.name}.{key.strip()}": value.strip() for key, _, value in changes}
     settings = load(given.config, options=options)
-    _tell(0.0, "reading the data")
+    tell(0.0, "reading the data")
     request = Request(
         data=given.data,
         funding=given.funding,
@@ -121,15 +121,6 @@ def _prepared(given: argparse.Namespace) -> tuple[Settings, Strategy, Prepared]:
         manifest=given.manifest,
     )
     return settings, rule, prepare(settings, request)
-
-
-def _part(low: float, high: float) -> Progress:
-    """Progress within a share of the whole."""
-    return lambda share, said: _tell(low + share * (high - low), said)
-
-
-def _tell(done: float, said: str) -> None:
-    print(json.dumps({"progress": round(done, 3), "text": said}), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

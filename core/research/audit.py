@@ -22,6 +22,7 @@ from core.domain.decision import Decision, View
 from core.domain.errors import UserError
 from core.domain.market import Bar, Floats
 from core.features.catalog import FEATURES, Arrays, Feature
+from core.jobs import Progress
 from core.models.bundle import Bundle
 from core.research.accounting import accounting
 from core.research.decisions import causal, deciding_bars, model, pure, source_of
@@ -33,7 +34,6 @@ from core.research.runs import BaselineRuns, Runs, runs_of
 from core.research.served import service, warmup
 from core.strategies.registry import OURS, Strategy
 
-Progress = Callable[[float, str], None]
 EXCERPT = 600
 """Bars, beyond the longest warm-up, in which features are examined."""
 CUTS = 4

@@ -14,7 +14,7 @@ from core.backtest.trials import Trials, trial
 from core.backtest.vectorised import run_vectorised
 from core.domain.errors import UserError
 from core.domain.sweep import SetFigures, Swept
-from core.research.audit import Progress
+from core.jobs import Progress
 from core.strategies.params import DivergenceParams
 from core.trader import Trader
 

@@ -1,14 +1,16 @@
 """Heavy work in processes of its own: heard, ended, and never left behind."""
 
 import asyncio
+import json
 import os
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from core import jobs
 from core.domain.errors import UserError
-from core.engine.jobs import ExchangeProcess, run_job
+from core.engine.exchange import ExchangeProcess
 from tests.engine.processes import alive
 from tests.engine.small import panel
 
@@ -25,6 +27,10 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unt
     return write
 
 
+def nobody(share: float, text: str) -> None:
+    """Does not want to know."""
+
+
 async def test_its_last_line_is_the_result_and_progress_is_heard(job) -> None:  # type: ignore[no-untyped-def]
     module = job("""
         for i in range(3):
@@ -33,39 +39,81 @@ async def test_its_last_line_is_the_result_and_progress_is_heard(job) -> None:  
         print(json.dumps({"argument": sys.argv[1]}))
     """)
     heard: list[tuple[float, str]] = []
-    said = await run_job(module, ["--seven"], lambda share, text: heard.append((share, text)))
-    assert said == {"argument": "--seven"}
+    ended = await jobs.run(module, ["--seven"], lambda share, text: heard.append((share, text)))
+    assert json.loads(ended.document()) == {"argument": "--seven"}
     assert heard == [(0.0, "step 0"), (0.5, "step 1"), (1.0, "step 2")]
+
+
+async def test_what_a_job_tells_is_heard(job, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    root = Path(jobs.__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", f"{root}{os.pathsep}{os.environ['PYTHONPATH']}")
+    module = job("""
+        from core.jobs import part, tell
+        tell(0.0, "reading")
+        half = part(0.5, 1.0)
+        half(0.5, "half of the second half")
+        half(1.0, "done")
+    """)
+    heard: list[tuple[float, str]] = []
+    await jobs.run(module, [], lambda share, text: heard.append((share, text)))
+    assert heard == [(0.0, "reading"), (0.75, "half of the second half"), (1.0, "done")]
 
 
 async def test_why_it_failed_is_its_last_word(job) -> None:  # type: ignore[no-untyped-def]
     module = job("""
         print(json.dumps({"progress": 0.5, "text": "half"}), file=sys.stderr)
         print("candles.parquet: no column close; export it again", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2)
     """)
-    with pytest.raises(UserError, match=r"^candles.parquet: no column close; export it again$"):
-        await run_job(module, [], lambda share, text: None)
+    ended = await jobs.run(module, [], nobody)
+    with pytest.raises(UserError, match=r"^candles.parquet: no column close; export it again$") as told:
+        ended.document()
+    assert told.value.code == 2
 
 
 async def test_one_that_dies_without_a_word_is_named(job) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(UserError, match="job_under_test ended with code -9"):
-        await run_job(job("os.kill(os.getpid(), 9)"), [], lambda share, text: None)
+    ended = await jobs.run(job("os.kill(os.getpid(), 9)"), [], nobody)
+    with pytest.raises(UserError, match="job_under_test ended with code -9 and said nothing"):
+        ended.document()
+
+
+async def test_one_that_ends_without_a_result_is_named(job) -> None:  # type: ignore[no-untyped-def]
+    ended = await jobs.run(job('print("odd", file=sys.stderr)'), [], nobody)
+    with pytest.raises(UserError, match="job_under_test ended without a result: odd"):
+        ended.document()
+
+
+async def test_a_fault_of_the_listener_is_not_taken_for_its_word(job) -> None:  # type: ignore[no-untyped-def]
+    def faulty(share: float, text: str) -> None:
+        raise ValueError("ours")
+
+    module = job("""
+        print(json.dumps({"progress": 0.5, "text": "half"}), file=sys.stderr, flush=True)
+        time.sleep(600)
+    """)
+    with pytest.raises(ValueError, match="ours"):
+        await asyncio.wait_for(jobs.run(module, [], faulty), 30.0)
 
 
 async def test_it_gives_way_to_the_engine_and_takes_one_thread(job) -> None:  # type: ignore[no-untyped-def]
     module = job('print(json.dumps({"nice": os.nice(0), "threads": os.environ["OMP_NUM_THREADS"]}))')
-    said = await run_job(module, [], lambda share, text: None)
+    said = json.loads((await jobs.run(module, [], nobody)).document())
     assert said == {"nice": os.nice(0) + 10, "threads": "1"}
 
 
-async def test_cancelling_ends_it(job) -> None:  # type: ignore[no-untyped-def]
-    module = job("""
-        print(json.dumps({"progress": 0.0, "text": str(os.getpid())}), file=sys.stderr, flush=True)
+@pytest.mark.parametrize("deaf", [False, True])
+async def test_cancelling_ends_it(job, deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    """One that does not listen is given a moment, and then no choice."""
+    monkeypatch.setattr(jobs, "PATIENCE", 0.1 if deaf else 60.0)
+    module = job(f"""
+        import signal
+        if {deaf}:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print(json.dumps({{"progress": 0.0, "text": str(os.getpid())}}), file=sys.stderr, flush=True)
         time.sleep(600)
     """)
     began: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    work = asyncio.create_task(run_job(module, [], lambda share, text: began.set_result(int(text))))
+    work = asyncio.create_task(jobs.run(module, [], lambda share, text: began.set_result(int(text))))
     pid = await asyncio.wait_for(began, 30.0)
     assert alive(pid)
     work.cancel()

@@ -1,4 +1,8 @@
-"""Heavy work in a process of its own, listened to without ever blocking the loop."""
+"""Heavy work in a process of its own: started, listened to without ever blocking the loop, never left behind.
+
+A job is `python -m MODULE ARGUMENTS`. On stderr it tells how far it is, as JSON lines (`tell`), and why it failed,
+as any other line; the last line on stdout is its result. Exit codes: 0 done, 1 refused, 2 wrong usage.
+"""
 
 import asyncio
 import contextlib
@@ -16,20 +20,31 @@ NICE = 10
 """Below the engine and the terminal, which must stay smooth."""
 PATIENCE = 5.0
 """Seconds that a cancelled job has to end by itself."""
-THREADS = {
+QUIET = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
 }
-"""Threads that wait by spinning bring a busy machine down; our own code is written for one thread."""
+"""One thread a process, and no spinning: two busy pools on two cores cost seconds (measured)."""
 LINE = 2**20
 """The longest line of progress, in bytes."""
+
+
+def tell(done: float, text: str) -> None:
+    """From within a job: the share done (0 to 1), and what is being done."""
+    print(json.dumps({"progress": round(done, 4), "text": text}), file=sys.stderr, flush=True)
+
+
+def part(low: float, high: float) -> Progress:
+    """`tell` for a part of a job: from `low` to `high` of the whole."""
+    return lambda done, text: tell(low + done * (high - low), text)
 
 
 class Ended(NamedTuple):
     """A job that has ended: all that it wrote on stdout, its last line on stderr that was no progress, its code."""
 
+    module: str
     out: bytes
     reason: str
     code: int
@@ -38,40 +53,39 @@ class Ended(NamedTuple):
         """Raise UserError, with the reason and the code, if it failed."""
         if self.code:
             code = self.code if self.code in (1, 2) else 1
-            raise UserError(self.reason or f"the job ended with code {self.code} and said nothing", code)
+            raise UserError(self.reason or f"{self.module} ended with code {self.code} and said nothing", code)
 
     def document(self) -> bytes:
         """The result: the last line of stdout. Raises UserError where there is none."""
         self.refuse()
         lines = self.out.strip().splitlines()
         if not lines:
-            raise UserError(f"the job ended without a result{f': {self.reason}' if self.reason else ''}")
+            raise UserError(f"{self.module} ended without a result{f': {self.reason}' if self.reason else ''}")
         return lines[-1]
 
 
 async def run(module: str, arguments: Sequence[str], progress: Progress) -> Ended:
-    """Run `python -m module arguments` at low priority, to its end.
+    """Run `python -m module arguments` at low priority, to its end, and pass its progress on.
 
-    Lines on stderr that are JSON with `progress` and `text` are passed on. Cancelling ends the process.
-    """
+    Cancelling ends the process: it is asked to, and after `PATIENCE` seconds made to."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", module, *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **THREADS},
+        env={**os.environ, **QUIET},
         limit=LINE,
     )
     assert process.stdout is not None and process.stderr is not None
     with contextlib.suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
+        os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + NICE)
     try:
         out, reason = await asyncio.gather(process.stdout.read(), _listen(process.stderr, progress))
         code = await process.wait()
     except BaseException:
         await _end(process)
         raise
-    return Ended(out, reason, code)
+    return Ended(module, out, reason, code)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
@@ -93,7 +107,9 @@ async def _listen(stream: asyncio.StreamReader, progress: Progress) -> str:
         line = raw.decode(errors="replace").strip()
         try:
             said = json.loads(line)
-            progress(float(said["progress"]), str(said["text"]))
+            done, text = float(said["progress"]), str(said["text"])
         except (ValueError, KeyError, TypeError):
             last = line or last
+        else:
+            progress(done, text)
     return last

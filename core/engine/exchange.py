@@ -1,4 +1,4 @@
-"""Heavy work in processes of its own: started, listened to, and never left behind."""
+"""The local exchange, a process of its own."""
 
 import asyncio
 import fcntl
@@ -6,62 +6,11 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from core.domain.errors import UserError
-
-Progress = Callable[[float, str], None]
-QUIET = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-}
-"""One thread a worker, and no spinning: two busy pools on two cores cost seconds (measured)."""
-
-
-async def run_job(module: str, arguments: list[str], progress: Progress) -> dict[str, Any]:
-    """Run `python -m module arguments` at low priority; its last stdout line is the JSON result.
-
-    Lines on stderr that are JSON with `progress` and `text` are passed on; the last other line is the reason
-    if it fails. Raises UserError with that reason. Cancelling ends the process.
-    """
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **QUIET},
-        preexec_fn=lambda: os.nice(10),
-    )
-    assert process.stdout is not None and process.stderr is not None
-    try:
-        out, reason = await asyncio.gather(process.stdout.read(), _listen(process.stderr, progress))
-        code = await process.wait()
-    except asyncio.CancelledError:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
-        raise
-    if code != 0:
-        raise UserError(reason or f"{module} ended with code {code}")
-    lines = out.decode().strip().splitlines()
-    result: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    return result
-
-
-async def _listen(stream: asyncio.StreamReader, progress: Progress) -> str:
-    """Pass progress on; the last line that is none of it."""
-    last = ""
-    async for raw in stream:
-        line = raw.decode(errors="replace").strip()
-        try:
-            said = json.loads(line)
-            progress(float(said["progress"]), str(said["text"]))
-        except (ValueError, KeyError, TypeError):
-            last = line or last
-    return last
+from core.jobs import QUIET
 
 
 class ExchangeProcess:
