@@ -120,6 +120,14 @@ class Panel:
         before = self.funding[start - 1] if start > 0 else self.funding_before
         return replace(self, **grids, funding_before=before)
 
+    def only(self, assets: Sequence[str]) -> "Panel":
+        """These assets alone, in this order; ValueError for one that is not there."""
+        places = [self.assets.index(asset) for asset in assets]
+        grids = {
+            name: np.ascontiguousarray(getattr(self, name)[:, places]) for name in (*_GRIDS, "funding_period_ms")
+        }
+        return replace(self, assets=tuple(assets), **grids, funding_before=self.funding_before[places])
+
     def bar(self, t: int) -> Bar:
         """Bar t as the live feed would deliver it at its close."""
         ohlcv = np.stack([grid[t] for grid in (self.open, self.high, self.low, self.close, self.volume)], axis=1)

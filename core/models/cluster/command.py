@@ -54,7 +54,7 @@ def run(given: argparse.Namespace) -> str:
     panel, source, manifest = _data(given, settings)
     for note in panel.notes:
         tell(0.0, note)
-    training, whole, first_ms = split(panel, recipe)
+    training, whole, first_ms = split(_listed(panel, recipe), recipe)
     start_from = bundle.load(given.start_from).model if given.start_from else None
     tell(0.0, "loading torch")
     import torch  # brings 200 MB and two seconds, which a wrong option need not wait for
@@ -95,6 +95,17 @@ def split(panel: Panel, recipe: ClusterTraining) -> tuple[Panel, Panel, int]:
         )
     first, test = (int(row) for row in rows[[-to_train - to_test, -to_test]])
     return panel.slice(first, test), panel.slice(first, len(panel)), int(panel.ts[test])
+
+
+def _listed(panel: Panel, recipe: ClusterTraining) -> Panel:
+    """`panel` without the assets that are listed only after the training period, which cannot know of them."""
+    training, whole, _ = split(panel, recipe)
+    late = ~training.valid.any(axis=0) & whole.valid.any(axis=0)
+    if not late.any():
+        return panel
+    names = [asset for asset, left_out in zip(panel.assets, late.tolist(), strict=True) if left_out]
+    tell(0.0, f"left out, not listed until after the training period: {', '.join(names)}")
+    return panel.only([asset for asset in panel.assets if asset not in set(names)])
 
 
 def _option(name: str) -> str:

@@ -128,7 +128,8 @@ class ClusterModel(nn.Module):
     def directions(self) -> Tensor:
         """(K, W) centroids, centred and of length one."""
         centred = self.centroids - self.centroids.mean(1, keepdim=True)
-        return centred / torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+        unit: Tensor = centred / centred.square().sum(1, keepdim=True).sqrt()
+        return unit
 
     def clusters(self) -> Clusters:
         """The model as it is scored without torch."""
