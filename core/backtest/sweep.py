@@ -7,6 +7,7 @@ writes down. Every set that was run is a trial, and is told: the best of many mu
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import inf, prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,9 +119,15 @@ def grid(axes: Mapping[str, Sequence[Value]]) -> tuple[Params, ...]:
 
 
 def draws(axes: Mapping[str, Sequence[Value]], count: int, seed: int) -> tuple[Params, ...]:
-    """`count` random sets: an axis of two floats is a span, drawn from evenly; of any other one value is chosen."""
+    """`count` random sets, no two alike (all of them, in random order, where there are no more): an axis of two
+    floats is a span, drawn from evenly; of any other one value is chosen."""
     chance = np.random.default_rng(seed)
-    return tuple({name: _drawn(chance, values) for name, values in axes.items()} for _ in range(count))
+    wanted = min(count, prod(inf if _span(values) else len(set(values)) for values in axes.values()))
+    sets: dict[tuple[Value, ...], Params] = {}
+    while len(sets) < wanted:
+        drawn = {name: _drawn(chance, values) for name, values in axes.items()}
+        sets[tuple(drawn.values())] = drawn
+    return tuple(sets.values())
 
 
 def sweep(
@@ -256,8 +263,12 @@ def _changed(rule: Compiled, given: Params) -> DivergenceParams:
         raise UserError(f"sweep: {name}: {wrong['msg']}, in {given}") from None
 
 
+def _span(values: Sequence[Value]) -> bool:
+    return len(values) == 2 and all(isinstance(value, float) for value in values) and values[0] != values[1]
+
+
 def _drawn(chance: np.random.Generator, values: Sequence[Value]) -> Value:
-    if len(values) == 2 and all(isinstance(value, float) for value in values):
+    if _span(values):
         low, high = (float(value) for value in values)
         return float(chance.uniform(low, high))
     return values[int(chance.integers(len(values)))]

@@ -21,10 +21,11 @@ class SetFigures(msgspec.Struct, frozen=True):
 class Swept(msgspec.Struct, frozen=True):
     """`sets` by Sharpe ratio, the highest first. `best`: the run of the first, judged as the best of all `trials`
     ever made on these data. `overfitting`: probability that the best in sample is below the median out of sample
-    (None: too few sets or bars)."""
+    (None: too few sets or bars). `notes`: what else there is to know, in sentences."""
 
     strategy: str
     sets: tuple[SetFigures, ...]
     trials: int
     overfitting: float | None
     best: Document
+    notes: tuple[str, ...] = ()

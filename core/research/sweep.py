@@ -27,7 +27,9 @@ def swept(
     desk: Desk, axes: Mapping[str, Sequence[Value]], count: int | None, trials: Trials, tell: Progress
 ) -> Swept:
     """Run the desk's strategy with every combination of `axes` (empty: the customary grid), or with `count` random
-    draws of them; record each as a trial. UserError for a parameter that is not known or not possible."""
+    different draws of them; record each as a trial. UserError for a parameter that is not known or not possible."""
+    if count is not None and count < 1:
+        raise UserError(f"--trials {count}: at least 1", code=2)
     axes = axes or GRID
     seed = desk.prepared.seed
     sets = grid(axes) if count is None else draws(axes, count, seed)
@@ -47,6 +49,9 @@ def swept(
         len(sharpes),
         overfitting,
         told,
+        (f"{count} were asked for, but there are no more than {len(sets)} sets",)
+        if len(sets) < (count or 0)
+        else (),
     )
 
 
@@ -80,6 +85,7 @@ def text(told: Swept) -> str:
             f"{told.strategy} on {best.source.name}: {len(told.sets)} sets; trials on these data: {told.trials}",
             head,
             *rows,
+            *(f"note          {note}" for note in told.notes),
             f"overfitting   {luck}: probability that the best of one half is below the median of the other",
             f"best          {best.verdict}",
             f"              {sharpe} that its Sharpe ratio is above zero, deflated by all trials",

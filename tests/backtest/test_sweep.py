@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.backtest.events import Assumptions
 from core.backtest.kernel import Sides
@@ -81,6 +83,13 @@ def test_random_sets_are_those_of_their_seed() -> None:
     assert some == draws(axes, 50, seed=9) != draws(axes, 50, seed=10)
     assert all(0.8 <= s["z_entry"] <= 1.6 and s["cooldown_bars"] in (0, 6, 12) for s in some)
     assert len({s["z_entry"] for s in some}) == 50 and {s["stop_mode"] for s in some} == {"atr", "volatility"}
+
+
+@given(count=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), values=st.lists(st.integers(0, 5), min_size=1))
+def test_random_sets_are_all_different(count: int, seed: int, values: list[int]) -> None:
+    axes = {"cooldown_bars": tuple(values), "stop_mode": ("atr", "volatility"), "z_exit": (0.5, 0.5)}
+    some = [tuple(drawn.values()) for drawn in draws(axes, count, seed)]
+    assert len(some) == len(set(some)) == min(count, 2 * len(set(values)))
 
 
 @pytest.mark.parametrize(("wrong", "named"), [({"z_enter": 1.0}, "z_enter"), ({"z_entry": -1.0}, "z_entry")])

@@ -48,6 +48,17 @@ def test_random_sets_come_from_the_seed(config: str, capsys: pytest.CaptureFixtu
     assert all(1.0 <= float(row.params["z_entry"]) <= 3.0 for row in one.sets)
 
 
+def test_no_set_is_drawn_twice_and_fewer_are_told(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = "--grid", "z_entry=1,2", "--grid", "z_window=24,48", "--config", config
+    told = run(capsys, *words, "--trials", "9")
+    sets = {tuple(row.params.items()) for row in told.sets}
+    assert len(sets) == len(told.sets) == told.trials == 4
+    assert told.notes == ("9 were asked for, but there are no more than 4 sets",)
+    assert run(capsys, *words, "--trials", "3").notes == ()
+    assert command.main(["sweep", "zscore", *words, "--trials", "9"]) == 0
+    assert told.notes[0] in capsys.readouterr().out
+
+
 def test_the_text_tells_the_best_with_its_interval_and_what_luck_would_do(
     config: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,6 +73,7 @@ def test_the_text_tells_the_best_with_its_interval_and_what_luck_would_do(
         (("zscore", "--grid", "z_entry"), "write it like"),
         (("zscore", "--grid", "nonsense=1,2"), "nonsense"),
         (("zscore", "--grid", "z_entry=-1,2"), "z_entry"),
+        (("zscore", "--trials", "0"), "at least 1"),
         (("zscore", "--on", "moon"), "moon"),
         (("rsi",), "sweep a strategy"),
     ],
