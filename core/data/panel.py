@@ -123,9 +123,8 @@ class Panel:
     def only(self, assets: Sequence[str]) -> "Panel":
         """These assets alone, in this order; ValueError for one that is not there."""
         places = [self.assets.index(asset) for asset in assets]
-        grids = {
-            name: np.ascontiguousarray(getattr(self, name)[:, places]) for name in (*_GRIDS, "funding_period_ms")
-        }
+        names = (*_GRIDS, "funding_period_ms")
+        grids: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[:, places]) for name in names}
         return replace(self, assets=tuple(assets), **grids, funding_before=self.funding_before[places])
 
     def bar(self, t: int) -> Bar:

@@ -100,10 +100,10 @@ def split(panel: Panel, recipe: ClusterTraining) -> tuple[Panel, Panel, int]:
 def _listed(panel: Panel, recipe: ClusterTraining) -> Panel:
     """`panel` without the assets that are listed only after the training period, which cannot know of them."""
     training, whole, _ = split(panel, recipe)
-    late = ~training.valid.any(axis=0) & whole.valid.any(axis=0)
-    if not late.any():
+    trades = np.stack([training.valid.any(axis=0), whole.valid.any(axis=0)], axis=1).tolist()
+    names = [asset for asset, (before, ever) in zip(panel.assets, trades, strict=True) if ever and not before]
+    if not names:
         return panel
-    names = [asset for asset, left_out in zip(panel.assets, late.tolist(), strict=True) if left_out]
     tell(0.0, f"left out, not listed until after the training period: {', '.join(names)}")
     return panel.only([asset for asset in panel.assets if asset not in set(names)])
 
