@@ -39,5 +39,5 @@ Funding = Annotated[
 TrainBars = Annotated[int | None, typer.Option(min=0, metavar="N", help="Bars the model learns from.")]
 Seed = Annotated[int | None, typer.Option(min=0, metavar="N", help="The same seed, the same result.")]
 Strategies = Annotated[
-    list[str] | None, typer.Option("--strategy", metavar="NAME", help="divergence or zscore; may be repeated.")
+    list[str] | None, typer.Option("--strategy", metavar="NAME", help="Like divergence; may be repeated.")
 ]

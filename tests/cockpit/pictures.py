@@ -1,9 +1,14 @@
 """Draws the README's pictures into cockpit/pictures/: `python tests/cockpit/pictures.py`."""
 
 import asyncio
+import os
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from scene import Scene, serving
 from shelf import backtests
 
@@ -19,6 +24,7 @@ SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
     "backtest-small": ((80, 24), ("b", "3")),
 }
 """Name of each picture, the terminal's size, and the keys pressed before it is taken."""
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 async def draw(name: str, size: tuple[int, int], keys: tuple[str, ...]) -> None:
@@ -34,8 +40,25 @@ async def draw(name: str, size: tuple[int, int], keys: tuple[str, ...]) -> None:
                 (FOLDER / f"{name}.svg").write_text(app.export_screenshot(simplify=True), encoding="utf-8")
 
 
+def draw_report(browser: str) -> Path:
+    """Run the divergence rule on the synthetic market, and take a picture of the report's upper part."""
+    with tempfile.TemporaryDirectory() as folder:
+        page, shot = Path(folder) / "report.html", Path(folder) / "report.png"
+        backtest = (sys.executable, "-m", "cockpit", "backtest", "divergence", "--compare", "--quiet")
+        own = {**os.environ, "COCKPIT_HOME": folder}
+        subprocess.run([*backtest, "--report", page], cwd=folder, env=own, check=True, stdout=subprocess.DEVNULL)
+        window = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1200,1500")
+        subprocess.run([browser, *window, f"--screenshot={shot}", page.as_uri()], check=True, capture_output=True)
+        Image.open(shot).convert("RGB").quantize(255, Image.Quantize.MAXCOVERAGE).save(FOLDER / "report.png", optimize=True)
+    return FOLDER / "report.png"
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     for name, (size, keys) in SHOTS.items():
         asyncio.run(draw(name, size, keys))
         print(FOLDER / f"{name}.svg")
+    if found := next(filter(shutil.which, BROWSERS), None):
+        print(draw_report(found))
+    else:
+        print(f"report.png is left as it is: none of {', '.join(BROWSERS)} is installed")
