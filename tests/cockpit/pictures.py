@@ -49,7 +49,8 @@ def draw_report(browser: str) -> Path:
         subprocess.run([*backtest, "--report", page], cwd=folder, env=own, check=True, stdout=subprocess.DEVNULL)
         window = ("--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1200,1500")
         subprocess.run([browser, *window, f"--screenshot={shot}", page.as_uri()], check=True, capture_output=True)
-        Image.open(shot).convert("RGB").quantize(255, Image.Quantize.MAXCOVERAGE).save(FOLDER / "report.png", optimize=True)
+        few = Image.open(shot).convert("RGB").quantize(255, Image.Quantize.MAXCOVERAGE)
+        few.save(FOLDER / "report.png", optimize=True)
     return FOLDER / "report.png"
 
 
