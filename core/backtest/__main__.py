@@ -9,19 +9,18 @@ from pathlib import Path
 
 import msgspec
 
+from core.backtest.asked import add_options, asked
 from core.backtest.document import Analysis, analyse, document
-from core.backtest.prepare import Request, moment, prepare
 from core.backtest.report import write_report
-from core.backtest.run import compare, desk_of, index_of, rule_of, run
+from core.backtest.run import compare, desk_of, index_of, run
 from core.backtest.trials import Trials, trial
 from core.clock import random_name, stamp, wall_ms
-from core.config import Settings, load
+from core.config import Settings
 from core.data.files import write_whole
 from core.domain.backtest import BASELINES, ENGINES, Document
 from core.domain.errors import UserError
 from core.domain.market import Floats
 from core.jobs import part, tell
-from core.strategies.registry import Strategy
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,36 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("core.backtest", description="Run a strategy over history.")
-    parser.add_argument("strategy")
+    add_options(parser)
     parser.add_argument("--engine", choices=ENGINES, default="events")
-    parser.add_argument("--data", default="", help="a data set of the lake, or a file of candles")
-    parser.add_argument("--funding", type=Path, help="funding rates, beside a file")
-    parser.add_argument("--manifest", default="", help="the hash that the data set's manifest must have")
-    parser.add_argument("--from", dest="start", help="first traded bar")
-    parser.add_argument("--to", dest="end", help="first bar that is not traded any more")
-    parser.add_argument("--train-bars", type=int, help="bars of history that a model learns from")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a strategy's parameter")
     parser.add_argument("--compare", action="store_true", help="the baselines beside it")
     parser.add_argument("--report", type=Path, help="write the report to this HTML file")
     parser.add_argument("--keep", action="store_true", help="keep the run, with its report, under this home")
-    parser.add_argument("--config", type=Path)
     return parser
 
 
 def _run(given: argparse.Namespace) -> Document:
-    settings, rule = _asked(given)
-    tell(0.0, "reading the data")
-    request = Request(
-        data=given.data,
-        funding=given.funding,
-        start_ms=moment(given.start, "--from") if given.start else None,
-        end_ms=moment(given.end, "--to") if given.end else None,
-        train_bars=given.train_bars,
-        seed=given.seed,
-        manifest=given.manifest,
-    )
-    prepared = prepare(settings, request)
+    settings, rule, prepared = asked(given)
     desk = desk_of(settings, prepared, rule, part(0.0, 0.3))
     alone = given.strategy in BASELINES
     others = compare(desk) if given.compare or alone else []
@@ -83,14 +62,6 @@ def _run(given: argparse.Namespace) -> Document:
     told = analyse(result, trials.sharpes(result.source), seed=prepared.seed)
     beside = [analyse(other, seed=prepared.seed) for other in others]
     return _kept(told, beside, index_of(prepared.panel, prepared.start), settings, given)
-
-
-def _asked(given: argparse.Namespace) -> tuple[Settings, Strategy]:
-    """The strategy, and the settings with its changed parameters."""
-    rule = rule_of(given.strategy, load(given.config))
-    changes = (text.partition("=") for text in given.set)
-    options = {f"strategy.{rule.table or rule.name}.{key.strip()}": value.strip() for key, _, value in changes}
-    return load(given.config, options=options), rule
 
 
 def _kept(

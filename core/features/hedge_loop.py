@@ -10,7 +10,7 @@ import numpy as np
 
 from core.data.panel import Ints
 from core.domain.market import Floats
-from core.features.pair_loop import ROUNDING, Flags, Grids, _mean
+from core.features.pair_loop import ROUNDING, Flags, Grids, _mean, _products
 from core.jit import jit
 
 OF_A_METHOD = ("alpha", "beta", "beta_lag", "beta_jump", "spread", "z_score", "volatility")
@@ -112,23 +112,6 @@ def _feed(state: State, close: Floats, traded: Flags, legs: Ints) -> None:
             state.slope[method, 2, k] = state.slope[method, 1, k]
             state.slope[method, 1, k] = state.slope[method, 0, k]
             state.level[method, 1, k] = state.level[method, 0, k]
-
-
-@jit
-def _products(logs: Floats, seen: int, window: int, mean: Floats, out: Floats) -> None:
-    """(N, N) sums of products of the last `window` log prices' distances from their means."""
-    n = logs.shape[1]
-    off = np.empty(n)
-    out[:] = 0.0
-    at = (seen - window + 1) % logs.shape[0]
-    for _ in range(window):
-        for i in range(n):
-            off[i] = logs[at, i] - mean[i]
-        for i in range(n):
-            row = out[i]
-            for j in range(n):  # the whole square: a straight row is faster than half of it
-                row[j] += off[i] * off[j]
-        at = at + 1 if at + 1 < logs.shape[0] else 0
 
 
 @jit

@@ -270,21 +270,29 @@ def _mean_std(ring: Floats, seen: int, window: int, mean: Floats, std: Floats) -
 
 
 @jit
-def _correlate(returns: Floats, seen: int, window: int, out: Floats) -> None:
-    """Pearson correlation of the last `window` returns; 0 where one is missing or constant, 1 on the diagonal."""
-    n = returns.shape[1]
-    mean, std, off = np.empty(n), np.empty(n), np.empty(n)
-    _mean_std(returns, seen, window, mean, std)
+def _products(ring: Floats, seen: int, window: int, mean: Floats, out: Floats) -> None:
+    """(N, N) sums of products of the last `window` rows' distances from their means."""
+    n = ring.shape[1]
+    off = np.empty(n)
     out[:] = 0.0
-    at = (seen - window + 1) % returns.shape[0]
+    at = (seen - window + 1) % ring.shape[0]
     for _ in range(window):
         for i in range(n):
-            off[i] = returns[at, i] - mean[i]
+            off[i] = ring[at, i] - mean[i]
         for i in range(n):
             row = out[i]
             for j in range(n):  # the whole square: a straight row is faster than half of it
                 row[j] += off[i] * off[j]
-        at = at + 1 if at + 1 < returns.shape[0] else 0
+        at = at + 1 if at + 1 < ring.shape[0] else 0
+
+
+@jit
+def _correlate(returns: Floats, seen: int, window: int, out: Floats) -> None:
+    """Pearson correlation of the last `window` returns; 0 where one is missing or constant, 1 on the diagonal."""
+    n = returns.shape[1]
+    mean, std = np.empty(n), np.empty(n)
+    _mean_std(returns, seen, window, mean, std)
+    _products(returns, seen, window, mean, out)
     for i in range(n):
         for j in range(n):
             value = out[i, j] / (window - 1) / (std[i] * std[j])

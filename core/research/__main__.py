@@ -9,21 +9,20 @@ from pathlib import Path
 
 import msgspec
 
-from core.backtest.prepare import Prepared, Request, bundle_of, moment, prepare
+from core.backtest.asked import add_options, asked
+from core.backtest.prepare import bundle_of
 from core.backtest.result import Result
-from core.backtest.run import assumptions_of, desk_of, rule_of
+from core.backtest.run import assumptions_of, desk_of
 from core.backtest.trials import Trials, trial
-from core.config import Settings, load
 from core.domain.audit import Audit
 from core.domain.backtest import BASELINES
 from core.domain.errors import UserError
 from core.domain.market import Floats
-from core.jobs import part, tell
+from core.jobs import part
 from core.models.bundle import load as load_bundle
 from core.research.audit import Task, audit, audit_baseline
 from core.research.sweep import axes_of, swept, text
 from core.research.words import lines
-from core.strategies.registry import Strategy
 
 PREPARED = 0.3
 """Share of the work that is done when data and model are at hand."""
@@ -49,17 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     varied.add_argument("--trials", type=int, help="so many random sets, drawn from the grid")
     varied.add_argument("--on", default="local", help="where it runs")
     for command in (audited, varied):
-        command.add_argument("strategy")
-        command.add_argument("--data", default="", help="a data set of the lake, or a file of candles")
-        command.add_argument("--funding", type=Path, help="funding rates, beside a file")
-        command.add_argument("--manifest", default="", help="the hash that the data set's manifest must have")
-        command.add_argument("--from", dest="start", help="first traded bar")
-        command.add_argument("--to", dest="end", help="first bar that is not traded any more")
-        command.add_argument("--train-bars", type=int, help="bars of history that a model learns from")
-        command.add_argument("--seed", type=int)
-        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter")
+        add_options(command)
         command.add_argument("--json", action="store_true", help="the result as one JSON line")
-        command.add_argument("--config", type=Path)
     return parser
 
 
@@ -75,7 +65,7 @@ def _audited(given: argparse.Namespace) -> int:
 
 
 def _audit(given: argparse.Namespace) -> Audit:
-    settings, rule, prepared = _prepared(given)
+    settings, rule, prepared = asked(given)
     trials = Trials(settings.paths.home)
 
     def sharpes(result: Result) -> Floats:
@@ -97,30 +87,11 @@ def _swept(given: argparse.Namespace) -> int:
         raise UserError(f"--on {given.on}: no such place is configured; sweeps run here: --on local", code=2)
     if given.strategy in BASELINES:
         raise UserError(f"{given.strategy}: a baseline keeps its customary parameters; sweep a strategy", code=2)
-    settings, rule, prepared = _prepared(given)
+    settings, rule, prepared = asked(given)
     desk = desk_of(settings, prepared, rule, part(0.0, PREPARED))
     told = swept(desk, axes, given.trials, Trials(settings.paths.home), part(PREPARED, 1.0))
     print(msgspec.json.encode(told).decode() if given.json else text(told))
     return 0
-
-
-def _prepared(given: argparse.Namespace) -> tuple[Settings, Strategy, Prepared]:
-    """The configuration with the parameters of `--set`, the strategy, and the data."""
-    rule = rule_of(given.strategy, load(given.config))
-    changes = (word.partition("=") for word in given.set)
-    options = {f"strategy.{rule.table or rule.name}.{key.strip()}": value.strip() for key, _, value in changes}
-    settings = load(given.config, options=options)
-    tell(0.0, "reading the data")
-    request = Request(
-        data=given.data,
-        funding=given.funding,
-        start_ms=moment(given.start, "--from") if given.start else None,
-        end_ms=moment(given.end, "--to") if given.end else None,
-        train_bars=given.train_bars,
-        seed=given.seed,
-        manifest=given.manifest,
-    )
-    return settings, rule, prepare(settings, request)
 
 
 if __name__ == "__main__":

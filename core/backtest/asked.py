@@ -1,0 +1,43 @@
+"""What a command line asks for that runs a strategy over history: its options, and what they lead to."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from core.backtest.prepare import Prepared, Request, moment, prepare
+from core.backtest.run import rule_of
+from core.config import Settings, load
+from core.jobs import tell
+from core.strategies.registry import Strategy
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """The strategy, the data, the period, and what to change of the configuration."""
+    parser.add_argument("strategy")
+    parser.add_argument("--data", default="", help="a data set of the lake, or a file of candles")
+    parser.add_argument("--funding", type=Path, help="funding rates, beside a file")
+    parser.add_argument("--manifest", default="", help="the hash that the data set's manifest must have")
+    parser.add_argument("--from", dest="start", help="first traded bar")
+    parser.add_argument("--to", dest="end", help="first bar that is not traded any more")
+    parser.add_argument("--train-bars", type=int, help="bars of history that a model learns from")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a strategy's parameter")
+    parser.add_argument("--config", type=Path)
+
+
+def asked(given: Namespace) -> tuple[Settings, Strategy, Prepared]:
+    """The configuration with the parameters of `--set`, the strategy, and the data. UserError for what is wrong."""
+    rule = rule_of(given.strategy, load(given.config))
+    changes = (word.partition("=") for word in given.set)
+    options = {f"strategy.{rule.table or rule.name}.{key.strip()}": value.strip() for key, _, value in changes}
+    settings = load(given.config, options=options)
+    tell(0.0, "reading the data")
+    request = Request(
+        data=given.data,
+        funding=given.funding,
+        start_ms=moment(given.start, "--from") if given.start else None,
+        end_ms=moment(given.end, "--to") if given.end else None,
+        train_bars=given.train_bars,
+        seed=given.seed,
+        manifest=given.manifest,
+    )
+    return settings, rule, prepare(settings, request)
