@@ -54,7 +54,10 @@ def entry_intent(
     turnover: tuple[float, float],
     origin: Origin = Origin.STRATEGY,
 ) -> Intent:
-    """The intent of an entry; `turnover` (value traded in the last bar) says which leg is less liquid."""
+    """The intent of an entry; `turnover` (value traded in the last bar) says which leg is less liquid.
+
+    Whatever numbers a strategy reckons in, NumPy's too, an intent holds those that the ledger can write."""
+    side = int(entry.side)
     return Intent(
         id=intent_id,
         ts=ts,
@@ -62,15 +65,15 @@ def entry_intent(
         pair=entry.pair,
         action=Action.OPEN,
         origin=origin,
-        legs=size_legs(specs, prices, entry.side, Decimal(repr(entry.notional))),
+        legs=size_legs(specs, prices, side, Decimal(repr(float(entry.notional)))),
         reason=entry.reason,
         order=(0, 1) if turnover[0] <= turnover[1] else (1, 0),
-        side=entry.side,
-        stop=entry.stop,
-        target=entry.target,
-        z=entry.z,
-        score=entry.score,
-        probability=entry.probability,
+        side=side,
+        stop=float(entry.stop),
+        target=float(entry.target),
+        z=float(entry.z),
+        score=float(entry.score),
+        probability=float(entry.probability),
     )
 
 
@@ -114,7 +117,7 @@ def target_intent(
         reason=target.reason,
         order=(0,),
         side=1 if (wanted or held) > 0 else -1,
-        score=target.score,
+        score=float(target.score),
     )
 
 

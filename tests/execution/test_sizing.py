@@ -1,17 +1,20 @@
 """Two legs in whole lots that match in value."""
 
 from decimal import Decimal as D
+from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.domain.account import Book, BookLeg
-from core.domain.decision import Entry, Exit
+from core.domain.decision import Entry, Exit, Target
 from core.domain.instrument import Instrument
-from core.domain.orders import Action, Leg, Origin
+from core.domain.orders import Action, Intent, Leg, Origin
 from core.execution.legs import smallest
-from core.execution.sizing import Unsizable, entry_intent, exit_intent, margin_of, size_legs
+from core.execution.sizing import Unsizable, entry_intent, exit_intent, margin_of, size_legs, target_intent
 from tests.execution.fakes import BTC, ETH, SPECS
 
 PAIR = (SPECS[BTC], SPECS[ETH])
@@ -99,6 +102,18 @@ def test_an_intent_keeps_what_the_book_must_remember_of_its_entry() -> None:
     kept = (intent.ts, intent.side, intent.stop, intent.target, intent.z, intent.score, intent.probability)
     assert kept == (7, -1, 0.06, 0.05, 1.8, 1.2, 0.7)
     assert (intent.action, intent.origin) == (Action.OPEN, Origin.MANUAL)
+
+
+def test_numbers_of_numpy_become_those_that_the_ledger_can_write() -> None:
+    numbers: tuple[Any, ...] = (np.int64(-1), *map(np.float64, (100.0, 0.06, 0.05, 1.8, 1.2, 0.7)))
+    entered = entry_intent("i", 7, "zscore", Entry("BTC/ETH", *numbers, "t"), PAIR, AT, (1.0, 2.0))
+    target = Target("BTC", np.float64(100), "t", np.float64(2))
+    aimed = target_intent("i", 7, "mine", target, None, PAIR[0], AT[0])
+    assert aimed is not None
+    for intent in (entered, aimed):
+        assert msgspec.json.decode(msgspec.json.encode(intent), type=Intent) == intent
+    plain = Entry("BTC/ETH", -1, 100.0, 0.06, 0.05, 1.8, 1.2, 0.7, "t")
+    assert entered == entry_intent("i", 7, "zscore", plain, PAIR, AT, (1.0, 2.0))
 
 
 def test_an_exit_takes_back_what_is_held_now() -> None:
