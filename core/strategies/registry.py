@@ -48,10 +48,10 @@ Bounds = Callable[[View, int, Any], tuple[float, float]]
 MakeFeatures = Callable[[tuple[str, ...], Any, int], Features]
 
 
-def pair_features(assets: tuple[str, ...], params: DivergenceParams, bar_ms: int) -> PairFeatures:
-    """The features of all pairs, with the windows of the divergence rule."""
-    windows = FeatureParams(params.z_window, params.atr_period, params.correlation_window, params.min_bars)
-    return PairFeatures(assets, windows, bar_ms)
+def pair_features(assets: tuple[str, ...], params: Params, bar_ms: int) -> PairFeatures:
+    """The features of all pairs, with the windows that `params` name; those that it does not have are the usual."""
+    named = {name: getattr(params, name) for name in FeatureParams.__struct_fields__ if hasattr(params, name)}
+    return PairFeatures(assets, FeatureParams(**named), bar_ms)
 
 
 def usual_bounds(view: View, row: int, params: Params) -> tuple[float, float]:

@@ -105,8 +105,8 @@ def test_an_intent_keeps_what_the_book_must_remember_of_its_entry() -> None:
 
 
 def test_numbers_of_numpy_become_those_that_the_ledger_can_write() -> None:
-    numbers: tuple[Any, ...] = (np.int64(-1), *map(np.float64, (100.0, 0.06, 0.05, 1.8, 1.2, 0.7)))
-    entered = entry_intent("i", 7, "zscore", Entry("BTC/ETH", *numbers, "t"), PAIR, AT, (1.0, 2.0))
+    given: tuple[Any, ...] = ("BTC/ETH", np.int64(-1), *map(np.float64, (100.0, 0.06, 0.05, 1.8, 1.2, 0.7)), "t")
+    entered = entry_intent("i", 7, "zscore", Entry(*given), PAIR, AT, (1.0, 2.0))
     target = Target("BTC", np.float64(100), "t", np.float64(2))
     aimed = target_intent("i", 7, "mine", target, None, PAIR[0], AT[0])
     assert aimed is not None

@@ -10,6 +10,7 @@ from core.config import Settings, load, values
 from core.config.settings import STRATEGIES
 from core.data.synthetic import synthetic_panel
 from core.domain.errors import UserError
+from core.features.pairs import FeatureParams, PairFeatures
 from core.strategies.params import DivergenceParams
 from core.strategies.registry import OURS, strategy
 
@@ -117,6 +118,20 @@ class TestFromAPath:
         with pytest.raises(UserError) as caught:
             strategy("fixed-pairs", by_path(elsewhere, path="mine.py"))
         assert "mine.py" in str(caught.value) and said in str(caught.value) and "\n" not in str(caught.value)
+
+
+class TestDefaultFeatures:
+    def test_parameters_without_windows_see_the_pairs_through_the_usual_ones(self, elsewhere: Path) -> None:
+        (elsewhere / "mine.py").write_text(
+            "from core.strategies.params import Params\n"
+            "from core.strategies.registry import Strategy\n"
+            "class Mine(Params):\n    z_window: int = 48\n"
+            "STRATEGY = Strategy(name='fixed-pairs', decide=print, params=Mine)\n"
+        )
+        settings = by_path(elsewhere, path="mine.py")
+        features = strategy("fixed-pairs", settings).features_of(settings)
+        assert isinstance(features, PairFeatures)
+        assert features.params == FeatureParams(z_window=48)
 
 
 class TestInstalled:
