@@ -13,20 +13,23 @@ from core.domain.instrument import Instrument
 from core.execution.risk import Limits
 from core.features.pairs import PairFeatures
 from core.matching.listing import swap
-from core.models.bundle import Bundle, check_features, check_universe
-from core.strategies.registry import Strategy, pair_features, strategy
+from core.models.bundle import AnyBundle, Bundle, check_features, check_universe
+from core.models.cluster.bundle import ClusterBundle
+from core.strategies.registry import Strategy, pair_features, served, strategy
 from core.trader import Trader
 
 
-def load_compiled(settings: Settings, rules: Sequence[Strategy], bundle: Bundle | None) -> None:
-    """Let each rule decide once on a made-up bar: before the market is listened to, not within a bar of it.
+def load_compiled(settings: Settings, rules: Sequence[Strategy], bundles: Mapping[str, AnyBundle]) -> None:
+    """Let each rule decide once on a made-up bar, with the bundle of its kind: before the market is listened to,
+    not within a bar of it.
 
     Compiled code is loaded at its first call, in most of a second; where it is new, it is compiled, in many."""
     universe = settings.universe
     panel = synthetic_panel(1, 2, universe.assets, universe.bar_ms)
     instruments = {spec.id: spec for spec in (swap(asset, 100.0) for asset in universe.assets)}
+    limits = make_limits(settings, Decimal(0))
     for rule in rules:
-        trader = make_trader(settings, rule, bundle, instruments, make_limits(settings, Decimal(0)))
+        trader = make_trader(settings, rule, bundles.get(rule.model), instruments, limits)
         view = trader.warm(panel.bar(0))
         rule.decide(view, Holdings((), {}, {}, Decimal(0)), trader.params)
 
@@ -62,15 +65,23 @@ def make_features(settings: Settings) -> PairFeatures:
 
 
 def make_trader(
-    settings: Settings, rule: Strategy, bundle: Bundle | None, instruments: Mapping[str, Instrument], limits: Limits
+    settings: Settings,
+    rule: Strategy,
+    bundle: AnyBundle | None,
+    instruments: Mapping[str, Instrument],
+    limits: Limits,
 ) -> Trader:
-    """A trader of one strategy; a bundle whose features are not today's is refused here."""
-    params, features = rule.params_of(settings), rule.features_of(settings)
+    """A trader of one strategy, with a bundle of its kind; one of another universe, or whose features are not
+    today's, is refused here."""
     limits = msgspec.structs.replace(limits, budget=budget_of(settings, rule))
-    if not rule.needs_model:
+    if rule.model and bundle is None:
+        raise UserError(f"strategy {rule.name} needs a model: train one with `cockpit train {rule.model}`")
+    if isinstance(bundle, ClusterBundle) and rule.model == "cluster":
+        rule = served(rule, bundle)
+    params, features = rule.params_of(settings), rule.features_of(settings)
+    if rule.model != "divergence":
         return Trader(rule, params, features, None, instruments, limits)
-    if bundle is None:
-        raise UserError(f"strategy {rule.name} needs a model: train one with `cockpit train divergence`")
+    assert isinstance(bundle, Bundle), bundle
     check_features(bundle, features.names, features.hash)
     check_universe(bundle, settings.universe.assets, settings.universe.bar_ms)
     return Trader(rule, params, features, bundle, instruments, limits)

@@ -71,7 +71,8 @@ class Trader:
         instruments: Mapping[str, Instrument],
         limits: Limits,
     ) -> None:
-        assert (model is not None) == strategy.needs_model, f"{strategy.name}: model given {model is not None}"
+        scored = strategy.model == "divergence"
+        assert (model is not None) == scored, f"{strategy.name}: model given {model is not None}"
         assert isinstance(params, strategy.params), f"{strategy.name}: parameters {type(params).__name__}"
         self.strategy = strategy
         self.params = params

@@ -109,9 +109,9 @@ def _start(settings: Settings, words: list[str]) -> None:
 
 def _backtests(settings: Settings) -> Backtests:
     """What the backtest screen needs of the settings: the terminal itself reads none."""
-    demo, tables = settings.demo, settings.strategy.outside
-    ours = dict.fromkeys(STRATEGIES, settings.strategy.divergence.model_dump())
-    others = {name: {key: row[key] for key in row if key != "path"} for name, row in tables.items()}
+    demo, own = settings.demo, settings.strategy
+    ours = {name: (own.cluster if name == "cluster" else own.divergence).model_dump() for name in STRATEGIES}
+    others = {name: {key: row[key] for key in row if key != "path"} for name, row in own.outside.items()}
     form = Form(
         {**ours, **others},
         own=Path(demo.replay).name if demo.replay else f"the synthetic market, seed {demo.seed}",

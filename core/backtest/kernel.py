@@ -141,7 +141,7 @@ def follow(
     first, equity, spent, exposure, trades = record
     for t in range(start, stop):
         if settles[t]:
-            _settle(side, held, sums, legs, specs, close[t - 1], rate[t])
+            settle(side, held, sums, legs, specs, close[t - 1], rate[t])
         for p in range(len(side) if t > first else 0):
             wanted, had = signals[t - 1, p], side[p]
             if wanted == had:
@@ -149,7 +149,7 @@ def follow(
             a, b = legs[0, p], legs[1, p]
             if had != 0:
                 _sell(held, sums, net, p, (a, b), opens[t], specs, (taker, edge))
-                _tell(side, held, sums, trades, p, t)
+                tell(side, held, sums, trades, p, t)
                 side[p], held[p, UNITS_A], held[p, UNITS_B] = 0, 0.0, 0.0
             if wanted != 0:
                 units_a, units_b = sizes(notional[p], hedge[p], specs, a, b, close[t - 1])
@@ -161,7 +161,7 @@ def follow(
                 _buy(held, sums, net, p, (a, b), opens[t], specs, (taker, edge))
                 if had != 0:  # It has turned: two trades, but one order per leg.
                     sums[ORDERS] -= 1 if units_b == 0.0 else 2
-        _mark(side, held, sums, net, legs, close, t, t - first + 1, equity, spent, exposure)
+        mark(side, held, sums, net, legs, close, t, t - first + 1, equity, spent, exposure)
 
 
 @inlined
@@ -216,10 +216,10 @@ def _buy(
     a, b = legs
     held[p, FLOW] = held[p, SLIPPAGE] = held[p, FEES] = held[p, FUNDING] = 0.0
     net[a] += held[p, UNITS_A]
-    held[p, GROSS] = _fill(held, sums, p, held[p, UNITS_A], opens[a], specs[a, TICK], rates)
+    held[p, GROSS] = fill(held, sums, p, held[p, UNITS_A], opens[a], specs[a, TICK], rates)
     if held[p, UNITS_B] != 0.0:
         net[b] += held[p, UNITS_B]
-        held[p, GROSS] += _fill(held, sums, p, held[p, UNITS_B], opens[b], specs[b, TICK], rates)
+        held[p, GROSS] += fill(held, sums, p, held[p, UNITS_B], opens[b], specs[b, TICK], rates)
 
 
 @inlined
@@ -236,14 +236,14 @@ def _sell(
     """Be paid for the units that pair `p` gives back."""
     a, b = legs
     net[a] -= held[p, UNITS_A]
-    _fill(held, sums, p, -held[p, UNITS_A], opens[a], specs[a, TICK], rates)
+    fill(held, sums, p, -held[p, UNITS_A], opens[a], specs[a, TICK], rates)
     if held[p, UNITS_B] != 0.0:
         net[b] -= held[p, UNITS_B]
-        _fill(held, sums, p, -held[p, UNITS_B], opens[b], specs[b, TICK], rates)
+        fill(held, sums, p, -held[p, UNITS_B], opens[b], specs[b, TICK], rates)
 
 
 @inlined
-def _fill(
+def fill(
     held: Floats, sums: Floats, p: int, units: float, middle: float, tick: float, rates: tuple[float, float]
 ) -> float:
     """Pay for signed `units` around the price `middle`, with `rates` (fee, edge); the value that changed hands."""
@@ -272,7 +272,7 @@ def _fill(
 
 
 @inlined
-def _tell(side: Sides, held: Floats, sums: Floats, trades: Floats, p: int, t: int) -> None:
+def tell(side: Sides, held: Floats, sums: Floats, trades: Floats, p: int, t: int) -> None:
     """Count the round trip of pair `p` that has ended in bar `t`, and write it down where there is room."""
     n = int(sums[TRADES])
     sums[TRADES] += 1
@@ -285,9 +285,7 @@ def _tell(side: Sides, held: Floats, sums: Floats, trades: Floats, p: int, t: in
 
 
 @inlined
-def _settle(
-    side: Sides, held: Floats, sums: Floats, legs: Ints, specs: Floats, close: Floats, rate: Floats
-) -> None:
+def settle(side: Sides, held: Floats, sums: Floats, legs: Ints, specs: Floats, close: Floats, rate: Floats) -> None:
     """Funding of `rate` (N,): a long pays a positive one on its value at the last mark, `close` (N,) to a tick."""
     for p in range(len(side)):
         if side[p] != 0:
@@ -307,7 +305,7 @@ def _to_tick(price: float, tick: float) -> float:
 
 
 @inlined
-def _mark(
+def mark(
     side: Sides,
     held: Floats,
     sums: Floats,

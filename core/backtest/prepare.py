@@ -18,7 +18,9 @@ from core.data.synthetic import synthetic_panel
 from core.domain.backtest import Source
 from core.domain.errors import UserError
 from core.jobs import Progress
-from core.models.bundle import Bundle, check_features, load, refuse_if_seen, save
+from core.models.bundle import AnyBundle, Bundle, check_features, check_universe, refuse_if_seen, save
+from core.models.cluster import bundle as cluster
+from core.models.kinds import loaded
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -90,27 +92,51 @@ def _period(settings: Settings, panel: Panel, request: Request) -> tuple[Panel, 
     return panel, start
 
 
-def bundle_of(settings: Settings, prepared: Prepared, progress: Progress) -> Bundle:
-    """A bundle trained on the bars before trading starts; an earlier one of the very same data is used again."""
-    panel, start = prepared.panel, prepared.start
-    features = make_features(settings)
-    learned = panel.slice(0, start)
-    params = settings.strategy.divergence.model_dump_json()
-    made_of = hashlib.sha256(f"{learned.content_hash}{prepared.seed}{params}".encode()).hexdigest()[:16]
-    folder = settings.paths.models / f"history-{made_of}"
-    for found in sorted(folder.glob("*.safetensors")):
+def bundle_of(settings: Settings, prepared: Prepared, kind: str, progress: Progress) -> AnyBundle:
+    """A bundle of that kind trained on the bars before trading starts; an earlier one of the very same data is used
+    again. UserError: one that the configuration names has seen what is traded."""
+    first_ms = prepared.source.first_ms
+    if kind == "cluster" and settings.strategy.cluster.model:
+        bundle = loaded(kind, settings.beside(settings.strategy.cluster.model))
+        refuse_if_seen(bundle, first_ms)
+        return bundle
+    learned = prepared.panel.slice(0, prepared.start)
+    section = settings.train.cluster if kind == "cluster" else settings.strategy.divergence
+    made_of = f"{learned.content_hash}{prepared.seed}{section.model_dump_json()}"
+    folder = settings.paths.models / f"history-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+    for found in sorted(folder.glob(f"{kind}-*.safetensors")):
         # One that was damaged, or made for other features, is no loss: the data to train it again is at hand.
         with suppress(UserError):
-            bundle = load(found)
-            check_features(bundle, features.names, features.hash)
+            bundle = loaded(kind, found)
+            _check(settings, bundle)
             return bundle
-    from core.models.__main__ import recipe_of  # brings scikit-learn, which runs without training do without
+    bundle = _trained(settings, prepared, kind, learned, folder, progress)
+    refuse_if_seen(bundle, first_ms)
+    return bundle
+
+
+def _check(settings: Settings, bundle: AnyBundle) -> None:
+    check_universe(bundle, settings.universe.assets, settings.universe.bar_ms)
+    if isinstance(bundle, Bundle):
+        features = make_features(settings)
+        check_features(bundle, features.names, features.hash)
+
+
+def _trained(
+    settings: Settings, prepared: Prepared, kind: str, learned: Panel, folder: Path, progress: Progress
+) -> AnyBundle:
+    """A new bundle. What trains it brings torch or scikit-learn, which runs without training do without."""
+    source = prepared.source
+    if kind == "cluster":
+        from core.models.cluster.before import fit_before
+
+        fitted = fit_before(learned, settings.train.cluster, source.name, progress, source.manifest)
+        return cluster.save(folder, *fitted)
+    from core.models.__main__ import recipe_of
     from core.models.train import train
 
     recipe = recipe_of(settings, Namespace(label="profit", trees=300))
-    bundle = save(folder, *train(learned, features, recipe, prepared.source.name, progress))
-    refuse_if_seen(bundle, prepared.source.first_ms)
-    return bundle
+    return save(folder, *train(learned, make_features(settings), recipe, source.name, progress))
 
 
 def moment(text: str, option: str) -> int:

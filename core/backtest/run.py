@@ -8,6 +8,7 @@ from core.backtest.events import Assumptions, market_of, run_events
 from core.backtest.prepare import Prepared, bundle_of
 from core.backtest.result import Result
 from core.backtest.vectorised import run_vectorised
+from core.backtest.weights import run_weights
 from core.compose import make_limits, make_trader
 from core.config import Settings
 from core.data.panel import Panel
@@ -44,7 +45,7 @@ def rule_of(name: str, settings: Settings) -> Strategy:
 
 def desk_of(settings: Settings, prepared: Prepared, rule: Strategy, progress: Progress) -> Desk:
     """The desk of a strategy; its model is trained if there is none of this data yet."""
-    bundle = bundle_of(settings, prepared, progress) if rule.needs_model else None
+    bundle = bundle_of(settings, prepared, rule.model, progress) if rule.model else None
     assumed = assumptions_of(settings)
     market = market_of(prepared.panel, prepared.start, 0, prepared.seed)
     limits = make_limits(settings, assumed.rules().taker)
@@ -56,6 +57,8 @@ def run(desk: Desk, engine: str, progress: Progress) -> Result:
     """Run the desk's strategy over its period, by either engine."""
     cash, source, seed = desk.settings.demo.cash, desk.prepared.source, desk.prepared.seed
     if engine == "vectorised":
+        if desk.trader.strategy.model == "cluster":
+            return run_weights(desk.trader, desk.market, float(cash), desk.assumed, source, seed=seed)
         return run_vectorised(desk.trader, desk.market, float(cash), desk.assumed, source, seed=seed)
     return run_events(
         [desk.trader],

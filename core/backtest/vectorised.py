@@ -5,7 +5,7 @@ from the mark, no latency, nothing refused by the exchange. What it cannot suppo
 happens within a bar it does not see.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ from core.features.pairs import PairFeatures
 from core.features.replayed import chunks
 from core.matching.replay import Market
 from core.strategies import divergence
-from core.strategies.params import DivergenceParams
+from core.strategies.params import DivergenceParams, Params
 from core.strategies.registry import Features, Strategy
 from core.strategies.rule import Leave, blank, compiled
 from core.trader import Model, Trader
@@ -184,10 +184,10 @@ def score(model: Model, features: Floats) -> Floats:
 def tape_of(
     panel: Panel, instruments: Sequence[Instrument], pairs: Sequence[Pair], hedge: Floats | None = None
 ) -> Tape:
-    """The panel as the kernel reads it; `instruments` in the order of its assets."""
+    """The panel as the kernel reads it; `instruments` in the order of its assets. A single asset has no hedge."""
     rate = np.nan_to_num(panel.funding_rate)
     order = {asset: i for i, asset in enumerate(panel.assets)}
-    legs = np.array([(order[pair.a], order[pair.b]) for pair in pairs], np.int64).reshape(-1, 2)
+    legs = np.array([(order[pair.a], order[pair.b or pair.a]) for pair in pairs], np.int64).reshape(-1, 2)
     specs = [
         (i.contract * i.lot, max(i.lot, i.min_size) / i.lot, i.max_market_size / i.lot, i.tick) for i in instruments
     ]
@@ -197,7 +197,7 @@ def tape_of(
         rate,
         np.any(rate != 0.0, axis=1),
         np.ascontiguousarray(legs.T),
-        np.ones(len(pairs)) if hedge is None else hedge,
+        np.array([1.0 if pair.b else 0.0 for pair in pairs]) if hedge is None else hedge,
         np.array(specs, np.float64),
     )
 
@@ -258,7 +258,7 @@ def plain(rule: Strategy, features: Features) -> PairFeatures:
     return features
 
 
-def params_of(params: DivergenceParams) -> dict[str, float | int | str]:
+def params_of(params: Params) -> dict[str, float | int | str]:
     """Parameters as results carry them."""
     told = params.model_dump().items()
     return {name: value if isinstance(value, int | float | str) else str(value) for name, value in told}
@@ -274,6 +274,12 @@ def words(assumptions: Assumptions) -> dict[str, str]:
     }
 
 
+def _reasons(row: Sequence[float]) -> tuple[str, str]:
+    """Why a trade of the divergence rule, or of signals, was entered and left."""
+    entry = f"z {row[Z]:+.2f}, probability {row[PROBABILITY]:.2f}" if row[NOTE] else "signal"
+    return entry, LEFT[Leave(int(row[NOTE]))]
+
+
 def result(
     strategy: str,
     pairs: tuple[str, ...],
@@ -284,11 +290,14 @@ def result(
     assumptions: Assumptions,
     source: Source,
     seed: int,
+    told: Callable[[Sequence[float]], tuple[str, str]] = _reasons,
+    refused: str = "entries could not be sized in whole lots",
 ) -> Result:
-    """What a run has recorded, in the form that every backtest gives."""
+    """What a run has recorded, in the form that every backtest gives. `told` puts into words why the trade of a row
+    was entered and left; `refused` what was not done."""
     first = int(panel.ts[record.first])
     orders = int(books.sums[ORDERS])
-    refused = int(books.sums[REFUSED])
+    count = int(books.sums[REFUSED])
     return Result(
         strategy=strategy,
         engine="vectorised",
@@ -301,21 +310,29 @@ def result(
         pairs=pairs,
         exposure=record.exposure,
         costs=record.costs,
-        trades=tuple(_trades(strategy, pairs, panel, books, record)),
+        trades=tuple(_trades(strategy, pairs, panel, books, record, told)),
         open_pairs=tuple(pair for pair, side in zip(pairs, books.side, strict=True) if side),
         orders=orders,
         fills=orders,
-        notes=(f"{refused} entries could not be sized in whole lots",) if refused else (),
+        notes=(f"{count} {refused}",) if count else (),
     )
 
 
-def _trades(strategy: str, pairs: tuple[str, ...], panel: Panel, books: Books, record: Record) -> Sequence[Trade]:
+def _trades(
+    strategy: str,
+    pairs: tuple[str, ...],
+    panel: Panel,
+    books: Books,
+    record: Record,
+    told: Callable[[Sequence[float]], tuple[str, str]],
+) -> Sequence[Trade]:
     ts = panel.ts.tolist()
-    told = []
+    trades = []
     for row in record.trades[: int(books.sums[TRADES])].tolist():
         opened, closed = int(row[OPENED]), int(row[CLOSED])
         costs = row[SLIPPAGE] + row[FEES] + row[FUNDING]
-        told.append(
+        entry, exit = told(row)
+        trades.append(
             Trade(
                 strategy=strategy,
                 pair=pairs[int(row[PAIR])],
@@ -328,10 +345,10 @@ def _trades(strategy: str, pairs: tuple[str, ...], panel: Panel, books: Books, r
                 slippage=row[SLIPPAGE],
                 fees=row[FEES],
                 funding=row[FUNDING],
-                entry=f"z {row[Z]:+.2f}, probability {row[PROBABILITY]:.2f}" if row[NOTE] else "signal",
-                exit=LEFT[Leave(int(row[NOTE]))],
+                entry=entry,
+                exit=exit,
                 score=row[SCORE],
                 probability=row[PROBABILITY] if row[NOTE] else 1.0,
             )
         )
-    return told
+    return trades

@@ -12,9 +12,9 @@ import platformdirs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from core.domain.errors import UserError
-from core.strategies.params import DivergenceParams
+from core.strategies.params import ClusterParams, DivergenceParams
 
-STRATEGIES = ("divergence", "zscore", "btc-eth-regime")
+STRATEGIES = ("divergence", "zscore", "btc-eth-regime", "cluster")
 """Ours, by name. Others have a table with a `path`, or are installed."""
 LEARNED = ("centroids", "threshold", "stop_threshold", "similarity_threshold", "temp", "scaling_factor")
 """What the cluster model learns, each of which can be frozen."""
@@ -118,6 +118,7 @@ class Strategy(Section):
     __pydantic_extra__: dict[str, dict[str, Any]]
 
     divergence: DivergenceParams = DivergenceParams()
+    cluster: ClusterParams = ClusterParams()
 
     @property
     def outside(self) -> dict[str, dict[str, Any]]:

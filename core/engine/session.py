@@ -22,7 +22,6 @@ from core.engine.snapshots import Lag, Phase, snapshot
 from core.engine.summary import summary
 from core.link.server import LinkServer
 from core.portfolio.events import AnyEvent, Decided, Stepped
-from core.strategies.registry import strategy
 from core.venues.port import VenueError
 
 log = logging.getLogger("engine")
@@ -87,7 +86,9 @@ class Session:
     # -- the work ---------------------------------------------------------------------------------
 
     async def _work(self) -> dict[str, Any] | None:
-        market, bundle = None, None
+        market = None
+        kinds = supervisor.kinds_of(self.settings)
+        bundles = {}
         if self.settings.venue.name == "demo":
             if not self.resume:
                 self._archive()
@@ -95,17 +96,17 @@ class Session:
             market = await supervisor.prepare_market(self.settings, self.resume, self._progress)
             for note in market.notes:
                 self.narrator.say(market.first_ms, "engine", "warn", note)
-            if any(strategy(name, self.settings).needs_model for name in self.settings.engine.strategies):
-                self._enter("training", "the divergence model")
-                bundle = await supervisor.train(self.settings, market, self._progress)
+            for kind in kinds:
+                self._enter("training", f"the {kind} model")
+                bundles[kind] = await supervisor.train(self.settings, market, kind, self._progress)
             self._enter("starting", "the local exchange")
             self._exchange = await supervisor.start_exchange(self.settings, market, self.resume)
-        elif any(strategy(name, self.settings).needs_model for name in self.settings.engine.strategies):
-            bundle = supervisor.latest_bundle(self.settings)
+        else:
+            bundles = {kind: supervisor.latest_bundle(self.settings, kind) for kind in kinds}
         venue = supervisor.make_venue(self.settings, self._exchange)
         self._enter("connecting", venue.capabilities.name)
         try:
-            async with supervisor.composed(self.settings, venue, bundle, market, self.narrator) as run:
+            async with supervisor.composed(self.settings, venue, bundles, market, self.narrator) as run:
                 return await self._trade(run)
         except VenueError as error:
             raise UserError(f"venue {self.settings.venue.name}: {error}") from error

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from core.execution.journal import Journal
 from core.execution.risk import Limits
 from core.features.pairs import PairFeatures
 from core.jobs import Progress
-from core.models.bundle import check_features, load, refuse_if_seen
+from core.models.bundle import Bundle, check_features, check_universe, refuse_if_seen
+from core.models.kinds import latest, loaded
 from core.portfolio.books import Books
 from core.portfolio.events import Loaded
 from core.portfolio.ledger import Ledger
@@ -99,33 +100,44 @@ def market_of(settings: Settings, panel: Path, said: dict[str, Any]) -> Market:
     return Market(str(panel), said["first"], settings.universe.bar_ms, start, bars, said["hash"], notes)
 
 
-async def train(settings: Settings, market: Market, progress: Progress) -> Path:
-    """A bundle trained on the bars before trading starts; an earlier one of the very same data is used again."""
+def kinds_of(settings: Settings) -> tuple[str, ...]:
+    """The kinds of models that the strategies of this run need, each once."""
+    needed = (strategy(name, settings).model for name in settings.engine.strategies)
+    return tuple(dict.fromkeys(kind for kind in needed if kind))
+
+
+async def train(settings: Settings, market: Market, kind: str, progress: Progress) -> Path:
+    """A bundle of that kind trained on the bars before trading starts; an earlier one of the very same data is used
+    again, and one that the configuration names before all."""
+    if kind == "cluster" and settings.strategy.cluster.model:
+        return settings.beside(settings.strategy.cluster.model)
     # What a bundle is made of names its folder: other data, another period or other parameters train another one.
-    made_of = f"{market.digest}{market.start}{settings.demo.seed}{settings.strategy.divergence.model_dump_json()}"
-    name = f"demo-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
-    folder = settings.paths.models / name
-    for found in sorted(folder.glob("*.safetensors")):
+    section = settings.train.cluster if kind == "cluster" else settings.strategy.divergence
+    made_of = f"{market.digest}{market.start}{settings.demo.seed}{section.model_dump_json()}"
+    folder = settings.paths.models / f"demo-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+    for found in sorted(folder.glob(f"{kind}-*.safetensors")):
         # One that was damaged, or made for other features, is no loss here: the data to train it again is at hand.
         with contextlib.suppress(UserError):
-            check_features(load(found), PairFeatures.names, make_features(settings).hash)
+            bundle = loaded(kind, found)
+            check_universe(bundle, settings.universe.assets, settings.universe.bar_ms)
+            if isinstance(bundle, Bundle):
+                check_features(bundle, PairFeatures.names, make_features(settings).hash)
             return found
-    arguments = ["train", "divergence", "--panel", market.panel, "--train-bars", str(market.start)]
-    arguments += ["--seed", str(settings.demo.seed), "--out", str(folder), "--json", "--served-only"]
+    arguments = ["--panel", market.panel, "--out", str(folder)]
     if settings.file is not None:
         arguments += ["--config", str(settings.file)]
-    ended = await jobs.run("core.models", arguments, progress)
+    if kind == "cluster":
+        ended = await jobs.run("core.models.cluster.before", [*arguments, "--bars", str(market.start)], progress)
+    else:
+        of = ["--train-bars", str(market.start), "--seed", str(settings.demo.seed), "--json", "--served-only"]
+        ended = await jobs.run("core.models", ["train", kind, *arguments, *of], progress)
     return Path(msgspec.json.decode(ended.document())["bundle"])
 
 
-def latest_bundle(settings: Settings) -> Path:
-    """The newest bundle that `cockpit train divergence` has stored."""
-    found = sorted(settings.paths.models.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise UserError(
-            f"no model in {settings.paths.models}: train one with `cockpit train divergence --data FILE`"
-        )
-    return found[-1]
+def latest_bundle(settings: Settings, kind: str) -> Path:
+    """The bundle of that kind that the configuration names, else the newest that `cockpit train` has stored."""
+    named = settings.strategy.cluster.model if kind == "cluster" else ""
+    return settings.beside(named) if named else latest(kind, settings.paths.models)
 
 
 async def start_exchange(settings: Settings, market: Market, resume: bool) -> ExchangeProcess:
@@ -167,37 +179,42 @@ def make_venue(settings: Settings, exchange: ExchangeProcess | None) -> Venue:
 
 @contextlib.asynccontextmanager
 async def composed(
-    settings: Settings, venue: Venue, bundle_path: Path | None, market: Market | None, narrator: Narrator
+    settings: Settings, venue: Venue, paths: Mapping[str, Path], market: Market | None, narrator: Narrator
 ) -> AsyncIterator[Run]:
-    """A connected, reconciled and warmed engine; on leaving, everything it opened is closed."""
+    """A connected, reconciled and warmed engine, with the bundles of `paths`, by kind; on leaving, everything it
+    opened is closed."""
     names = [f"{asset}-{settings.universe.quote}-SWAP" for asset in settings.universe.assets]
     rules = [strategy(name, settings) for name in settings.engine.strategies]
-    bundle = None if bundle_path is None else await in_thread(load, bundle_path)
-    if bundle is not None and market is not None:
-        refuse_if_seen(bundle, market.first_traded_ms)
-    await in_thread(load_compiled, settings, rules, bundle)
+    bundles = {kind: await in_thread(loaded, kind, path) for kind, path in paths.items()}
+    for bundle in bundles.values():
+        if market is not None:
+            refuse_if_seen(bundle, market.first_traded_ms)
+    await in_thread(load_compiled, settings, rules, bundles)
     await venue.connect(names)
     ledger = None
     try:
         instruments = {name: venue.instruments[name] for name in names}
         ledger = await Ledger.open(settings.paths.ledger(settings.venue.name))
         books = Books(venue.instruments)  # All of them: an asset may have left the universe, not the ledger.
+        serving = {}
         for event in await ledger.read():
             books.apply(event)
+            if isinstance(event, Loaded):
+                serving[event.strategy] = event.bundle
         limits = await prepare_account(settings, venue, names)
-        traders = [make_trader(settings, rule, bundle, instruments, limits) for rule in rules]
+        traders = [make_trader(settings, rule, bundles.get(rule.model), instruments, limits) for rule in rules]
         engine = Engine(settings, venue, Journal(ledger, books), traders, instruments, narrator)
         pump = asyncio.create_task(engine.pump(), name="pump")
         try:
             await engine.start()
-            if bundle is not None and books.model != bundle.path.stem:
-                meta = bundle.meta
-                loaded = Loaded(venue.market_ms(), "divergence", bundle.path.stem, meta.trained_until_ms)
-                await engine.journal.record(loaded)
-            name, base_rate = (
-                (bundle.path.stem, bundle.meta.metrics.get("base_rate") or 0.0) if bundle else ("none", 0.0)
-            )
-            yield Run(engine, ledger, pump, market, name, base_rate)
+            for kind, bundle in bundles.items():
+                if serving.get(kind) != bundle.path.stem:
+                    until = bundle.meta.trained_until_ms
+                    await engine.journal.record(Loaded(venue.market_ms(), kind, bundle.path.stem, until))
+            names_of = ", ".join(bundle.path.stem for bundle in bundles.values()) or "none"
+            forest = bundles.get("divergence")
+            base_rate = forest.meta.metrics.get("base_rate") if isinstance(forest, Bundle) else None
+            yield Run(engine, ledger, pump, market, names_of, base_rate or 0.0)
             await engine.stop()
         finally:
             pump.cancel()

@@ -1,4 +1,4 @@
-"""`python -m core.research audit|sweep STRATEGY`: questions asked of many runs, in a process of their own.
+"""`python -m core.research audit|sweep|walk-forward STRATEGY`: questions asked of many runs, in their own process.
 
 Progress is told on stderr as JSON lines; the result is one JSON line on stdout with `--json`, else text.
 """
@@ -19,7 +19,7 @@ from core.domain.backtest import BASELINES
 from core.domain.errors import UserError
 from core.domain.market import Floats
 from core.jobs import part
-from core.models.bundle import load as load_bundle
+from core.models.kinds import loaded
 from core.research.audit import Task, audit, audit_baseline
 from core.research.sweep import axes_of, swept, text
 from core.research.words import lines
@@ -32,10 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 done and passed, 1 refused or not passed with one line on stderr, 2 wrong usage."""
     given = _parser().parse_args(arguments)
     try:
-        return _audited(given) if given.command == "audit" else _swept(given)
+        if given.command == "audit":
+            return _audited(given)
+        return _walked(given) if given.command == "walk-forward" or given.strategy == "cluster" else _swept(given)
     except UserError as error:
         print(error, file=sys.stderr)
         return error.code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     audited = commands.add_parser("audit", help="can a strategy's figures be trusted, and is there an edge?")
     audited.add_argument("--model", type=Path, help="a bundle to audit, instead of one trained before the period")
     varied = commands.add_parser("sweep", help="run a strategy with many sets of parameters")
-    varied.add_argument("--grid", action="append", default=[], metavar="KEY=V1,V2", help="values of a parameter")
+    varied.add_argument(
+        "--grid", action="extend", nargs="+", default=[], metavar="KEY=V1,V2", help="values of a parameter"
+    )
     varied.add_argument("--trials", type=int, help="so many random sets, drawn from the grid")
     varied.add_argument("--on", default="local", help="where it runs")
     for command in (audited, varied):
@@ -75,16 +82,31 @@ def _audit(given: argparse.Namespace) -> Audit:
     task = Task(settings, prepared, assumptions_of(settings), sharpes, part(PREPARED, 1.0))
     if given.strategy in BASELINES:
         return audit_baseline(task, given.strategy)
-    if not rule.needs_model:
+    if not rule.model:
         return audit(task, rule, None)
-    bundle = load_bundle(given.model) if given.model else bundle_of(settings, prepared, part(0.0, PREPARED))
-    return audit(task, rule, bundle)
+    if given.model:
+        return audit(task, rule, loaded(rule.model, given.model))
+    return audit(task, rule, bundle_of(settings, prepared, rule.model, part(0.0, PREPARED)))
+
+
+def _walked(given: argparse.Namespace) -> int:
+    from core.research import walk_command  # brings torch, which the others do without
+
+    if given.train_bars is not None:
+        raise UserError(f"--train-bars {given.train_bars}: a walk-forward takes --train-days", code=2)
+    _on_this_machine(getattr(given, "on", "local"))
+    print(walk_command.walk_forward(given) if given.command == "walk-forward" else walk_command.sweep(given))
+    return 0
+
+
+def _on_this_machine(place: str) -> None:
+    if place != "local":
+        raise UserError(f"--on {place}: no such place is configured; sweeps run here: --on local", code=2)
 
 
 def _swept(given: argparse.Namespace) -> int:
     axes = axes_of(given.grid)
-    if given.on != "local":
-        raise UserError(f"--on {given.on}: no such place is configured; sweeps run here: --on local", code=2)
+    _on_this_machine(given.on)
     if given.strategy in BASELINES:
         raise UserError(f"{given.strategy}: a baseline keeps its customary parameters; sweep a strategy", code=2)
     settings, rule, prepared = asked(given)

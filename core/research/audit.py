@@ -23,7 +23,8 @@ from core.domain.errors import UserError
 from core.domain.market import Bar, Floats
 from core.features.catalog import FEATURES, Arrays, Feature
 from core.jobs import Progress
-from core.models.bundle import Bundle
+from core.models.bundle import AnyBundle
+from core.models.cluster.bundle import ClusterBundle
 from core.research.accounting import accounting
 from core.research.decisions import causal, deciding_bars, model, pure, source_of
 from core.research.edge import VARIANTS, break_even, edges, placebo, planted_edge, verdict
@@ -32,7 +33,7 @@ from core.research.histories import planted, traded_by_all
 from core.research.lookahead import lookahead
 from core.research.runs import BaselineRuns, Runs, runs_of
 from core.research.served import service, warmup
-from core.strategies.registry import OURS, Strategy
+from core.strategies.registry import OURS, Strategy, served
 
 EXCERPT = 600
 """Bars, beyond the longest warm-up, in which features are examined."""
@@ -65,11 +66,13 @@ class Task(NamedTuple):
     tell: Progress
 
 
-def audit(task: Task, rule: Strategy, bundle: Bundle | None) -> Audit:
+def audit(task: Task, rule: Strategy, bundle: AnyBundle | None) -> Audit:
     """Both verdicts on `rule` over the prepared period. `bundle`: its model, where it needs one.
 
     UserError where the bars do not suffice."""
     settings, prepared, assumed, _, tell = task
+    if isinstance(bundle, ClusterBundle):
+        rule = served(rule, bundle)
     ours = rule in OURS
     own = feature_of(rule, rule.params_of(settings), dict(FEATURES[0].recursive) if ours else {})
     features = [own, *(feature for feature in FEATURES if ours and feature.name != "pairs")]

@@ -16,7 +16,9 @@ from core.domain.account import Book, BookLeg, Holdings
 from core.domain.audit import Check, Finding
 from core.domain.decision import Decision, View
 from core.domain.market import Floats
-from core.models.bundle import Bundle
+from core.models.bundle import AnyBundle, Bundle
+from core.models.cluster.bundle import ClusterBundle
+from core.models.cluster.rule import NAMES
 from core.research.histories import TEN_YEARS_MS, changed_after
 
 Decide = Callable[[View, Holdings], Decision]
@@ -96,23 +98,29 @@ def deciding_bars(result: Result, panel: Panel, count: int, seed: int) -> list[i
     return sorted(np.random.default_rng(seed).choice(bars, count, replace=False).tolist())
 
 
-def model(bundle: Bundle, names: Sequence[str], features_hash: str, rows: Floats, first_ms: int) -> Check:
+def model(bundle: AnyBundle, names: Sequence[str], features_hash: str, rows: Floats, first_ms: int) -> Check:
     """The bundle reads the features that are served, scores a row alike whatever stands beside it, and knows
-    nothing of the period that is tested from `first_ms` on. `rows` (T, P, F)."""
+    nothing of the period that is tested from `first_ms` on. `rows` (T, P, F).
+
+    A cluster bundle makes its features itself, and each asset's from those beside it: of it, the file that is
+    served and the period are asked."""
     meta, found = bundle.meta, []
     name, when = bundle.path.name, iso(first_ms)
-    if tuple(names) != meta.features or features_hash != meta.features_hash:
-        off = next((had for had, has in zip(meta.features, names, strict=False) if had != has), "their definition")
-        fault = (
-            f"was trained on other features than are served: {off} ({meta.features_hash} is not {features_hash})"
-        )
-        found.append(Finding(name, when, "", fault, "train again: cockpit train divergence"))
+    if isinstance(bundle, Bundle):
+        had, columns = bundle.meta.features_hash, bundle.meta.features
+    else:
+        assert isinstance(bundle, ClusterBundle)
+        had, columns = bundle.hash, NAMES
+    if (tuple(names), features_hash) != (columns, had):
+        off = next((was for was, now in zip(columns, names, strict=False) if was != now), "their definition")
+        fault = f"was trained on other features than are served: {off} ({had} is not {features_hash})"
+        found.append(Finding(name, when, "", fault, "train again: cockpit train"))
     if meta.labels_until_ms >= first_ms:
         seen = f"bars from {iso(meta.trained_from_ms)} to {iso(meta.labels_until_ms)}"
         fault = f"has seen the test: it was trained on {seen}, and the test begins at {when}"
         mend = f"test from {iso(meta.labels_until_ms + meta.bar_ms)} on, or train on bars before {when} alone"
         found.append(Finding(name, when, "", fault, mend))
-    if not found:
+    if not found and isinstance(bundle, Bundle):
         together = bundle.score(rows.reshape(-1, rows.shape[-1]))
         alone = np.concatenate([bundle.score(bar) for bar in rows])
         if not np.array_equal(together, alone, equal_nan=True):
@@ -149,7 +157,7 @@ def _holding(view: View) -> Holdings:
     """One pair held since five bars, at prices of today: the first of the view."""
     pair = view.pairs[0]
     legs = []
-    for asset, sign in ((pair.a, 1), (pair.b, -1)):
+    for asset, sign in zip(pair.assets, (1, -1), strict=False):
         price = float(view.close[view.assets.index(asset)])
         price = price if np.isfinite(price) else 1.0
         size = Decimal(sign) * round(Decimal(1000 / price), 6)
@@ -170,7 +178,7 @@ def _earlier(view: View, books: Holdings) -> tuple[View, Holdings]:
 def _told(decision: Decision) -> tuple[Any, ...]:
     """All that a decision says, but when and the arrays' identity."""
     arrays = (decision.reasons.tobytes(), np.asarray(decision.score).tobytes(), decision.direction.tobytes())
-    return decision.entries, decision.exits, decision.released, decision.text, *arrays
+    return decision.entries, decision.exits, decision.targets, decision.released, decision.text, *arrays
 
 
 def _content(view: View) -> bytes:

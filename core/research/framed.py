@@ -10,6 +10,7 @@ from core.data.panel import Panel
 from core.domain.market import Bar
 from core.features.catalog import Arrays, Feature
 from core.features.pairs import Frame
+from core.models.cluster import score
 from core.strategies.registry import Features, Strategy
 
 
@@ -52,5 +53,6 @@ def feature_of(rule: Strategy, params: Any, tolerances: dict[str, float]) -> Fea
 
 
 def code_of(rule: Strategy) -> Path:
-    """The folder of the code that makes a strategy's features."""
-    return Path(inspect.getsourcefile(inspect.unwrap(rule.features)) or __file__).parent
+    """The folder of the code that makes a strategy's features; of a cluster model's, where those are computed."""
+    made = score if rule.model == "cluster" else inspect.unwrap(rule.features)
+    return Path(inspect.getsourcefile(made) or __file__).parent

@@ -24,7 +24,7 @@ from core.domain.instrument import Pair
 from core.domain.market import Bar
 from core.features.pairs import Frame
 from core.matching.replay import Market
-from core.models.bundle import Bundle
+from core.models.bundle import AnyBundle
 from core.strategies.registry import Features, Strategy
 from core.trader import Trader
 
@@ -56,7 +56,7 @@ class Runs:
 
     settings: Settings
     rule: Strategy
-    bundle: Bundle | None
+    bundle: AnyBundle | None
     source: Source
     start: int
     seed: int
@@ -126,7 +126,7 @@ class BaselineRuns:
 def runs_of(
     settings: Settings,
     rule: Strategy,
-    bundle: Bundle | None,
+    bundle: AnyBundle | None,
     source: Source,
     panel: Panel,
     start: int,

@@ -1,4 +1,4 @@
-"""The parameters of the divergence rule. Light on purpose: the configuration reads it, and so does the terminal."""
+"""The parameters of our strategies. Light on purpose: the configuration reads them, and so does the terminal."""
 
 import math
 from typing import Literal, Self
@@ -55,4 +55,28 @@ class DivergenceParams(Params):
         for low, high in (("stop_min", "stop_max"), ("target_min", "target_max"), ("z_exit", "z_entry")):
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(f"{low} {getattr(self, low)} is above {high} {getattr(self, high)}")
+        return self
+
+
+class ClusterParams(Params):
+    """Every number of the cluster strategy, as `[strategy.cluster]` of config.toml names it.
+
+    A model's weight is a share of `capital_usdt`, at most 0.1 of it an asset. `band`, `max_gross` and `max_net` are
+    shares of that capital, too: changes within the band are not made; the limits are those of all positions
+    together, longs and shorts alike and longs less shorts. `gate_exit`: a gate below it closes a position. `model`:
+    the file of a bundle (empty: of a demo or a backtest one trained on the bars before, else the newest of this
+    home). `base_size_usdt` is that of the baselines beside it. How the model is trained stands in
+    `[train.cluster]`."""
+
+    capital_usdt: float = Field(20_000.0, gt=0)
+    band: float = Field(0.01, ge=0, le=1)
+    gate_exit: float = Field(0.1, ge=0, le=1)
+    max_gross: float = Field(1.0, gt=0, le=100)
+    max_net: float = Field(0.5, gt=0, le=100)
+    model: str = ""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.max_net > self.max_gross:
+            raise ValueError(f"max_net {self.max_net} is above max_gross {self.max_gross}")
         return self

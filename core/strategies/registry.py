@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -19,8 +19,9 @@ from core.domain.errors import UserError
 from core.domain.instrument import Pair
 from core.domain.market import Bar
 from core.features.pairs import FeatureParams, Frame, PairFeatures
-from core.strategies import divergence
-from core.strategies.params import DivergenceParams, Params
+from core.models.cluster.bundle import TRAIN, ClusterBundle
+from core.strategies import cluster, divergence
+from core.strategies.params import ClusterParams, DivergenceParams, Params
 
 
 class Features(Protocol):
@@ -46,12 +47,18 @@ class Features(Protocol):
 Decide = Callable[[View, Holdings, Any], Decision]
 Bounds = Callable[[View, int, Any], tuple[float, float]]
 MakeFeatures = Callable[[tuple[str, ...], Any, int], Features]
+Kind = Literal["", "divergence", "cluster"]
 
 
 def pair_features(assets: tuple[str, ...], params: Params, bar_ms: int) -> PairFeatures:
     """The features of all pairs, with the windows that `params` name; those that it does not have are the usual."""
     named = {name: getattr(params, name) for name in FeatureParams.__struct_fields__ if hasattr(params, name)}
     return PairFeatures(assets, FeatureParams(**named), bar_ms)
+
+
+def untrained(assets: tuple[str, ...], params: Params, bar_ms: int) -> Features:
+    """No features without a model: see `served`."""
+    raise UserError(f"the strategy sees the market through a model: train one with `{TRAIN}`")
 
 
 def usual_bounds(view: View, row: int, params: Params) -> tuple[float, float]:
@@ -64,15 +71,16 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
 
     `decide(view, holdings, params)` must be pure: what it remembers is in the holdings. `params` is the type of its
     parameters, which config.toml holds in `[strategy.TABLE]` (`table`; empty: its name). `features(assets, params,
-    bar_ms)` makes what it sees, with its warm-up. With `needs_model` the view's probabilities are those of a
-    trained model, else they are 1. `bounds(view, row, params)`: stop and target of a pair opened by hand. `assets`:
+    bar_ms)` makes what it sees, with its warm-up. `model`: the kind of bundle it needs; with "divergence" the
+    view's probabilities are those of the model, else they are 1; with "cluster" its features are what the model
+    says of each asset. `bounds(view, row, params)`: stop and target of a pair opened by hand. `assets`:
     those without which it makes no sense."""
 
     name: str
     decide: Decide
     params: type[Params] = DivergenceParams
     features: MakeFeatures = pair_features
-    needs_model: bool = False
+    model: Kind = ""
     bounds: Bounds = usual_bounds
     table: str = ""
     assets: tuple[str, ...] = ()
@@ -93,7 +101,7 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OURS = (
-    Strategy(name="divergence", decide=divergence.decide, bounds=divergence.bounds, needs_model=True),
+    Strategy(name="divergence", decide=divergence.decide, bounds=divergence.bounds, model="divergence"),
     Strategy(
         name="zscore",
         decide=partial(divergence.decide, name="zscore"),
@@ -107,8 +115,18 @@ OURS = (
         table="divergence",
         assets=("BTC", "ETH"),
     ),
+    Strategy(name="cluster", decide=cluster.decide, params=ClusterParams, features=untrained, model="cluster"),
 )
 """`zscore` is the divergence rule without its model; `btc-eth-regime` is that on the one pair, a baseline."""
+
+
+def served(rule: Strategy, bundle: ClusterBundle) -> Strategy:
+    """`rule`, seeing the market through `bundle`; its features raise UserError for another universe."""
+
+    def features(assets: tuple[str, ...], params: Params, bar_ms: int) -> Features:
+        return cluster.ClusterFeatures(bundle, assets, bar_ms)
+
+    return msgspec.structs.replace(rule, features=features)
 
 
 def strategy(name: str, settings: Settings | None = None) -> Strategy:

@@ -38,7 +38,7 @@ async def play(home: Path, rules: Rules | None = None) -> Recording:
         venue = okx_venue(
             address=exchange.url, key=keys.key, secret=keys.secret, passphrase=keys.passphrase, lockstep=True
         )
-        async with supervisor.composed(settings, venue, None, None, Narrator()) as run:
+        async with supervisor.composed(settings, venue, {}, None, Narrator()) as run:
             await run.engine.trade(int(panel.ts[0]) + (PLAN.train_bars + PLAN.bars - 1) * HOUR)
     events = read(settings.paths.ledger("demo"))
     return recording(PLAN, from_npz(path), PLAN.train_bars, None, events)

@@ -52,7 +52,7 @@ async def test_what_is_decided_on_is_the_closed_bar(
             return on_bar(self, bar, *rest)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Trader, "on_bar", watched)
-        async with composed(settings, venue, None, None, Narrator()) as run:
+        async with composed(settings, venue, {}, None, Narrator()) as run:
             async with asyncio.timeout(60.0):
                 await run.engine.trade(int(market.ts[START + BARS - 1]))
             assert await run.engine.executor.idle(10.0)

@@ -371,7 +371,7 @@ def test_every_reason_has_its_words() -> None:
 def test_the_plain_rule_is_the_same_without_a_model() -> None:
     sure = view({"BTC/ETH": 1.5}, probability=dict.fromkeys(NAMES, 1.0))
     plain, learned = strategy("zscore"), strategy("divergence")
-    assert (plain.needs_model, learned.needs_model) == (False, True)
+    assert (plain.model, learned.model) == ("", "divergence")
     one, other = plain.decide(sure, holdings(), PARAMS), learned.decide(sure, holdings(), PARAMS)
     assert (one.strategy, other.strategy) == ("zscore", "divergence")
     assert one.entries == other.entries

@@ -11,7 +11,7 @@ from core.config.settings import STRATEGIES
 from core.data.synthetic import synthetic_panel
 from core.domain.errors import UserError
 from core.features.pairs import FeatureParams, PairFeatures
-from core.strategies.params import DivergenceParams
+from core.strategies.params import ClusterParams, DivergenceParams
 from core.strategies.registry import OURS, strategy
 
 EXAMPLE = Path(__file__).parent / "example_package"
@@ -147,7 +147,7 @@ class TestInstalled:
 
     @pytest.mark.usefixtures("installed")
     def test_it_is_told_among_those_there_are(self) -> None:
-        with pytest.raises(UserError, match="there are divergence, zscore, btc-eth-regime, fixed-pairs"):
+        with pytest.raises(UserError, match="there are divergence, zscore, btc-eth-regime, cluster, fixed-pairs"):
             strategy("unheard-of")
 
 
@@ -165,7 +165,7 @@ class TestTheSettings:
 
     def test_the_names_that_the_settings_know_are_those_of_the_rules(self) -> None:
         assert tuple(rule.name for rule in OURS) == STRATEGIES
-        assert all(strategy(name).params is DivergenceParams for name in STRATEGIES)
+        assert {strategy(name).params for name in STRATEGIES} == {DivergenceParams, ClusterParams}
 
 
 class TestTheBaseline:
