@@ -7,6 +7,7 @@ both suppose the same; what it cannot suppose it refuses; margin calls and the i
 
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from core.backtest.events import Assumptions
@@ -116,7 +117,7 @@ def run_wishes(
             break
         room = made
     words = texts(params)
-    return result(
+    done = result(
         name,
         panel.assets,
         params_of(params),
@@ -129,6 +130,8 @@ def run_wishes(
         told=lambda row: (f"entered, residual {row[Z]:+.2f}", words[int(row[NOTE])]),
         refused="orders refused by the risk gate",
     )
+    margin = {"margin": "what exceeds the free margin is refused; nothing is liquidated"}
+    return msgspec.structs.replace(done, assumptions=done.assumptions | margin)
 
 
 @jit
