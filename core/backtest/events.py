@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -120,7 +121,7 @@ def run_events(
     ledger = MemoryLedger()
     journal = Journal(ledger, Books(venue.instruments), immediate=True)
     walk = Walk(venue, journal, traders, venue.instruments, expiry_ms=5_000, catastrophe_share=catastrophe_share)
-    venue.told = walk.orders.fill
+    venue.told = partial(_hear, walk)
     trades = Trades(venue.instruments, venue.slipped, market.panel.bar_ms)
     journal.listen(trades.hear)
     series = _Series(_all_pairs(traders), int(market.panel.ts[market.first]), float(cash))
@@ -135,6 +136,7 @@ def run_events(
         _catch_up(walk, venue.close_bar())
         series.row(walk, bar, venue.slippage)
         at_once(walk.step(bar))
+        _learn(walk)
         at_once(walk.finish(bar))
         if (t - first) % CHUNK == 0:
             progress((t - first) / (end - first), f"bar {t - first} of {end - first}")
@@ -154,12 +156,35 @@ def _catch_up(walk: Walk, own: Sequence[Fill]) -> None:
     """Before a bar is judged: what the exchange did within it, and what is left over from the bar before."""
     for fill in own:
         at_once(walk.orders.fill(fill))
-    if walk.orders.foreign or not walk.verdict.agrees:
+    if not walk.verdict.agrees:
         at_once(walk.reconcile())
+    _learn(walk)
     if walk.journal.books.unsettled():
         # Funding falls to what was held, before what is left over from the bar before goes on.
         at_once(walk.reconciler.bills())
         walk.executor.resume(fresh=False)
+
+
+async def _hear(walk: Walk, fill: Fill) -> None:
+    """Book a fill in the exchange's own order: what it has closed by itself comes before our next order's."""
+    await walk.orders.fill(fill)
+    if walk.orders.foreign:
+        await walk.reconciler.adopt()
+
+
+def _learn(walk: Walk) -> None:
+    """Take in what the exchange has done by itself, and close what it has left of a pair. The orders for that may
+    fire stops on their way."""
+    seen: set[str] = set()
+    while (new := walk.orders.foreign.keys() - seen) or _halved(walk.journal.books):
+        seen |= new
+        at_once(walk.reconcile())
+
+
+def _halved(books: Books) -> bool:
+    """Whether a pair has lost a leg, and nothing is at work on it."""
+    halves = {(book.strategy, book.pair) for book in books.open_books() if not all(leg.size for leg in book.legs)}
+    return bool(halves) and not halves <= {(intent.strategy, intent.pair) for intent in books.unsettled()}
 
 
 def _all_pairs(traders: Sequence[Trader]) -> tuple[str, ...]:

@@ -143,8 +143,10 @@ class Books:
         return list(self._unsettled.values())
 
     def progress(self, intent: str) -> tuple[LegProgress, ...]:
-        """How far each leg of an intent has come."""
-        return self.intents[intent].progress()
+        """How far each leg of an intent has come; of what closes no more is wanted than its book still holds."""
+        state = self.intents[intent]
+        book = self._books.get((state.intent.strategy, state.intent.pair))
+        return state.progress(book.legs if book is not None else {})
 
     def open_orders(self, intent: str) -> list[Order]:
         """Orders of an intent that something may still come of."""

@@ -1,10 +1,12 @@
 """Intents and their orders as the ledger tells them, and how far each leg has come."""
 
+from collections.abc import Mapping
 from decimal import Decimal, localcontext
 
 import msgspec
 
-from core.domain.orders import Fill, Intent, Order, OrderReport, OrderState
+from core.domain.orders import Action, Fill, Intent, Order, OrderReport, OrderState
+from core.portfolio.account import Holding
 from core.portfolio.money import EXACT, ZERO, share
 
 _RANK = {OrderState.PLANNED: 0, OrderState.LIVE: 1}
@@ -92,6 +94,13 @@ class LegProgress(msgspec.Struct, frozen=True):
     attempts: int
     last: OrderRecord | None
 
+    def within(self, held: Decimal) -> "LegProgress":
+        """The same of a leg that closes, where `held` signed contracts are left to be closed: the exchange may have
+        closed a part of it by itself, and closing that again would open the other side."""
+        rest = self.wanted - self.filled
+        left = max(min(rest, ZERO), -held) if held > 0 else min(max(rest, ZERO), -held)
+        return self if left == rest else msgspec.structs.replace(self, wanted=self.filled + left)
+
 
 class IntentState:
     """An intent, its orders by leg, what of each leg has traded, and how it ended (`outcome` None: not yet)."""
@@ -106,10 +115,10 @@ class IntentState:
         self.orders: tuple[list[OrderRecord], ...] = tuple([] for _ in intent.legs)
         self.filled = [ZERO for _ in intent.legs]
 
-    def progress(self) -> tuple[LegProgress, ...]:
-        """One row a leg."""
+    def progress(self, held: Mapping[str, Holding]) -> tuple[LegProgress, ...]:
+        """One row a leg; `held`: the legs of the book that the intent is for, by instrument."""
         with localcontext(EXACT):
-            return tuple(
+            rows = tuple(
                 LegProgress(
                     wanted=leg.size,
                     filled=filled,
@@ -119,6 +128,10 @@ class IntentState:
                 )
                 for leg, filled, records in zip(self.intent.legs, self.filled, self.orders, strict=True)
             )
+            if self.intent.action is Action.OPEN:
+                return rows
+            sizes = [held[leg.instrument].size if leg.instrument in held else ZERO for leg in self.intent.legs]
+            return tuple(row.within(size) for row, size in zip(rows, sizes, strict=True))
 
     def open_orders(self) -> list[Order]:
         """Orders that something may still come of."""

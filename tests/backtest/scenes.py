@@ -85,12 +85,13 @@ def leave(pair: str = "BTC/ETH", *, barred: bool = False) -> Exit:
 
 
 def told(plan: Plan, name: str = "told") -> Strategy:
-    """A strategy that wishes as written; what is not held is not left."""
+    """A strategy that wishes as written; what is not held is not left, what is held is not entered again."""
 
     def decide(view: View, holdings: Holdings, params: Params) -> Decision:
         wishes = plan.get((view.ts - START_MS) // view.bar_ms - 1, ())
         held = {book.pair for book in holdings.books}
-        entries = tuple(wish for wish in wishes if isinstance(wish, Entry))
+        free = {pair.name for pair in view.pairs} - held - holdings.working.keys()
+        entries = tuple(wish for wish in wishes if isinstance(wish, Entry) and wish.pair in free)
         exits = tuple(wish for wish in wishes if isinstance(wish, Exit) and wish.pair in held)
         pairs = len(view.pairs)
         reasons, scores, sides = np.zeros(pairs, np.uint8), np.zeros(pairs), np.zeros(pairs, np.int8)

@@ -116,7 +116,7 @@ def watched() -> Iterator[list[int]]:
 
 
 def _same(books: Books, venue: BacktestVenue) -> None:
-    """Cash, positions and stops, in the ledger and at the exchange."""
+    """Cash, positions and stops, in the ledger and at the exchange; and every pair has both its legs."""
     books.check()
     matching = venue.matching
     stops = {trigger.client_id: -trigger.size for trigger in matching.triggers()}
@@ -125,6 +125,11 @@ def _same(books: Books, venue: BacktestVenue) -> None:
     assert held == {name: books.net(name) for name in venue.instruments if books.net(name)}
     assert held == {protection.instrument: -protection.size for protection in books.protections.values()}
     assert abs(matching.cash - books.cash) < Decimal("1e-9")
+    working = {(intent.strategy, intent.pair) for intent in books.unsettled()}
+    for book in books.open_books():
+        if (book.strategy, book.pair) not in working:
+            one, two = book.legs
+            assert one.size * book.side > 0 > two.size * book.side, book
 
 
 @settings(max_examples=25, deadline=None)

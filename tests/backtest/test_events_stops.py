@@ -238,3 +238,35 @@ def test_stops_of_what_was_liquidated_are_taken_away() -> None:
     for event, books in folded(hand(still(10)), ruin(20).events):
         if isinstance(event, Stepped) and event.bar >= START_MS + 6 * HOUR_MS:
             assert not books.protections
+
+
+@pytest.mark.parametrize("latency", ["none", "50000"])
+def test_a_leg_that_its_stop_has_closed_is_not_closed_again(latency: str) -> None:
+    """The pair is left in a bar that crashes: by the time the order arrives the stop has done its work. What the
+    order would have closed is gone, and it must not open the other side."""
+    opens = still(9)
+    for row in opens[5:]:
+        row[0] = 30_000.0
+    panel = hand(opens)
+    run = play(panel, {1: [enter()], 3: [leave()]}, assumed=Assumptions(latency=latency), catastrophe="0.004")
+    assert sum(fill.size for fill in fills(run, BTC)) == sum(fill.size for fill in fills(run, ETH)) == 0
+    for event, books in folded(panel, run.events):
+        if isinstance(event, Stepped):
+            assert books.net(BTC) >= 0 >= books.net(ETH), "the other side was opened"
+    assert len(run.result.trades) == 1 and bool(fired(run)) == (latency != "none")
+
+
+def test_a_leg_lost_to_a_stop_while_the_other_is_still_bought_is_not_left_naked() -> None:
+    """One pair is held, another with the same asset is half way in: a stop of the sum takes from both. When the
+    second has its other leg it has nothing to hedge any more, and goes."""
+    opens = still(10, (60_000.0, 3_000.0, 150.0))
+    for row in opens[5:]:
+        row[0] = 30_000.0
+    turnover = (1e8, 1e9, 1.1e9)  # BTC is the less liquid: its leg is sent first.
+    panel = hand(opens, turnover=turnover)
+    plan: Plan = {1: [enter("BTC/ETH")], 3: [enter("BTC/SOL", 1, 6_000.0)]}
+    run = play(panel, plan, assumed=Assumptions(slippage="flat", latency="15000"), catastrophe="0.004")
+    for event, books in folded(panel, run.events):
+        if isinstance(event, Stepped) and event.bar >= START_MS + 5 * HOUR_MS:
+            assert not books.open_books()
+    assert fired(run)

@@ -18,7 +18,7 @@ OPEN, CLOSE = Action.OPEN, Action.CLOSE
 
 
 class Told:
-    """A journal, written line by line. Fills cost 0.1 USDT against the mark, unless told otherwise, and 1 in fees."""
+    """A journal, line by line. Fills cost 0.1 USDT against the mark, unless told otherwise, and 1 in fees."""
 
     def __init__(self) -> None:
         self.slipped: dict[str, float] = {}
