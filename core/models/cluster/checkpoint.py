@@ -67,7 +67,7 @@ def write(path: Path, run: Run, panel: Panel, recipe: ClusterTraining) -> None:
     meta = Meta(
         assets=panel.assets,
         bar_ms=panel.bar_ms,
-        recipe=recipe.model_dump(),
+        recipe=recipe.model_dump(mode="json"),
         data_hash=panel.content_hash,
         steps=run.steps,
         best_epoch=run.best_epoch,
@@ -110,8 +110,8 @@ def _check(path: Path, meta: Meta, panel: Panel, recipe: ClusterTraining) -> Non
     if meta.assets != panel.assets or meta.bar_ms != panel.bar_ms:
         had, has = (f"{len(names)} assets ({', '.join(names[:3])} ...)" for names in (meta.assets, panel.assets))
         raise UserError(f"{path}: a checkpoint of another universe, of {had}, not of {has}: {way_out}")
-    for name, value in msgspec.to_builtins(recipe.model_dump()).items():
-        if name not in MAY_CHANGE and meta.recipe.get(name) != (list(value) if name == "frozen" else value):
+    for name, value in recipe.model_dump(mode="json").items():
+        if name not in MAY_CHANGE and meta.recipe.get(name) != value:
             raise UserError(f"{path}: a checkpoint of {name} {meta.recipe.get(name)}, not of {value}: {way_out}")
     if meta.data_hash != panel.content_hash:
         raise UserError(f"{path}: a checkpoint of other data, or of another period of them: {way_out}")

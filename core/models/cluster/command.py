@@ -57,12 +57,9 @@ def run(given: argparse.Namespace) -> str:
     training, whole, first_ms = split(_listed(panel, recipe), recipe)
     start_from = bundle.load(given.start_from).model if given.start_from else None
     tell(0.0, "loading torch")
-    import torch  # brings 200 MB and two seconds, which a wrong option need not wait for
-
-    from core.models.cluster.fit import fit
+    from core.models.cluster.fit import fit  # torch: 200 MB and two seconds, which a wrong option need not wait for
     from core.models.cluster.judge import judge
 
-    torch.set_num_threads(1)  # two threads on small matrices are slower than one
     fitted = fit(
         training,
         recipe,

@@ -10,6 +10,7 @@ lasted, and the curve says so. Same panel, recipe and libraries: the same bits o
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.util import find_spec
+from itertools import count
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,6 +92,10 @@ def fit(
     earned = torch.from_numpy(known.earned).to(device, torch.float32)
     keep = (lambda: write(checkpoint, run, panel, recipe)) if checkpoint is not None else (lambda: None)
     with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(
+            1
+        )  # several on arrays that fit the cache are slower, and far slower on a busy machine
         tell = _curves(curves, progress, stack)
         _learn(run, windows, earned, spans, recipe, progress, tell, keep)
     model.load_state_dict(run.best)
@@ -121,9 +126,8 @@ def checked(panel: Panel, recipe: ClusterTraining) -> tuple[Market, Spans]:
         raise UserError(
             f"window {window} is longer than the data, {bars} bars: give more bars, or a shorter --window"
         )
-    held = round(bars * recipe.validation_share)
-    spans = Spans(slice(window - 1, bars - held - window), slice(bars - held, bars - 2))
-    if min(span.stop - span.start for span in spans) < FEWEST:
+    spans = _spans(bars, recipe)
+    if not _enough(spans):
         raise UserError(
             f"{bars} bars are too few to train with window {window}: at least {fewest_bars(recipe)} are needed"
             f" (twice the window, and {FEWEST} bars each to learn from and to validate on)"
@@ -132,10 +136,17 @@ def checked(panel: Panel, recipe: ClusterTraining) -> tuple[Market, Spans]:
 
 
 def fewest_bars(recipe: ClusterTraining) -> int:
-    """Bars of the market below which `fit` refuses a training period."""
-    share = recipe.validation_share
-    to_validate, to_learn = (FEWEST + 2) / share, (2 * recipe.window - 1 + FEWEST) / (1 - share)
-    return int(max(to_validate, to_learn)) + 3
+    """Bars of the market from which on `fit` takes a training period."""
+    return next(bars for bars in count(recipe.window) if _enough(_spans(bars, recipe)))
+
+
+def _spans(bars: int, recipe: ClusterTraining) -> Spans:
+    held = round(bars * recipe.validation_share)
+    return Spans(slice(recipe.window - 1, bars - held - recipe.window), slice(bars - held, bars - 2))
+
+
+def _enough(spans: Spans) -> bool:
+    return min(span.stop - span.start for span in spans) >= FEWEST
 
 
 def usable(panel: Panel, recipe: ClusterTraining) -> tuple[str, ...]:
@@ -269,7 +280,7 @@ def _meta(panel: Panel, recipe: ClusterTraining, source: str, manifest: str, run
         format=FORMAT,
         assets=panel.assets,
         bar_ms=panel.bar_ms,
-        recipe=recipe.model_dump(),
+        recipe=recipe.model_dump(mode="json"),
         data_hash=panel.content_hash,
         manifest=manifest,
         source=source,
