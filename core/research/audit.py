@@ -29,14 +29,14 @@ from core.research.accounting import accounting
 from core.research.decisions import causal, deciding_bars, model, pure, source_of
 from core.research.edge import VARIANTS, break_even, edges, placebo, planted_edge, verdict
 from core.research.framed import code_of, feature_of
-from core.research.histories import planted, traded_by_all
+from core.research.histories import Excerpt, planted, traded_by_all
 from core.research.lookahead import lookahead
 from core.research.runs import BaselineRuns, Runs, runs_of
 from core.research.served import service, warmup
 from core.strategies.registry import OURS, Strategy, served
 
-EXCERPT = 600
-"""Bars, beyond the longest warm-up, in which features are examined."""
+AROUND = 300
+"""Bars before (beyond the longest warm-up) and after each cut in which features are examined."""
 CUTS = 4
 VIEWS = 40
 SHORT = 900
@@ -76,14 +76,14 @@ def audit(task: Task, rule: Strategy, bundle: AnyBundle | None) -> Audit:
     ours = rule in OURS
     own = feature_of(rule, rule.params_of(settings), dict(FEATURES[0].recursive) if ours else {})
     features = [own, *(feature for feature in FEATURES if ours and feature.name != "pairs")]
-    excerpt, cuts = _excerpt(prepared, max(feature.warmup(prepared.panel) for feature in features))
+    excerpts = excerpts_of(prepared, max(feature.warmup(prepared.panel) for feature in features))
     tell(0.0, "the first run")
     panel, start = _traded(prepared, own.warmup(prepared.panel))
     runs, base = runs_of(settings, rule, bundle, prepared.source, panel, start, prepared.seed, assumed)
-    tell(0.05, f"look-ahead: the future cut off and changed after {len(cuts)} bars")
-    checks = [lookahead([(feature, code_of(rule)) for feature in features], excerpt, cuts, prepared.seed)]
+    tell(0.05, f"look-ahead: the future cut off and changed after {CUTS} bars")
+    checks = [lookahead([(feature, code_of(rule)) for feature in features], excerpts, prepared.seed)]
     tell(0.25, "warm-up, and live against history")
-    checks += [warmup(features, excerpt, cuts), service(features, excerpt, cuts[:2], bars=50)]
+    checks += [warmup(features, excerpts), service(features, [excerpts[0], excerpts[-1]], bars=50)]
     tell(0.35, "decisions")
     checks += _decisions(runs, panel)
     results = _variants(runs, base, panel, checks, tell)
@@ -98,15 +98,15 @@ def audit(task: Task, rule: Strategy, bundle: AnyBundle | None) -> Audit:
 def audit_baseline(task: Task, name: str) -> Audit:
     """Both verdicts on one of the baselines of single assets."""
     settings, prepared, assumed, _, tell = task
-    excerpt, cuts = _excerpt(prepared, EXCERPT)
+    excerpts = excerpts_of(prepared, 2 * AROUND)
     tell(0.0, "the first run")
     panel, start = _traded(prepared, prepared.start)
     size, cash = settings.strategy.divergence.base_size_usdt, float(settings.demo.cash)
     runs = BaselineRuns(name, size, cash, prepared.source, start, prepared.seed, assumed)
     base = runs(panel)
-    tell(0.1, f"look-ahead: the future cut off and changed after {len(cuts)} bars")
+    tell(0.1, f"look-ahead: the future cut off and changed after {CUTS} bars")
     code = Path(core.backtest.baselines.__file__).parent
-    checks = [lookahead([(Feature(name, lambda *of: Sides(name)), code)], excerpt, cuts, prepared.seed)]
+    checks = [lookahead([(Feature(name, lambda *of: Sides(name)), code)], excerpts, prepared.seed)]
     results = _variants(runs, base, panel, checks, tell)
     return _verdicts(task, name, runs, results, panel, checks, ())
 
@@ -128,17 +128,23 @@ class Sides:
         raise NotImplementedError(self._name)
 
 
-def _excerpt(prepared: Prepared, need: int) -> tuple[Panel, list[int]]:
-    """The last bars, with a warm-up of `need`, and bars of them after which the future is taken away: at random,
-    and one before a settlement of funding."""
-    panel = prepared.panel
-    if len(panel) < need + EXCERPT:
-        raise UserError(f"{len(panel)} bars are too few for an audit: at least {need + EXCERPT} are needed")
-    panel = panel.slice(len(panel) - need - EXCERPT, len(panel))
-    drawn = np.random.default_rng(prepared.seed).choice(np.arange(need, len(panel) - 100), CUTS - 1, replace=False)
+def excerpts_of(prepared: Prepared, need: int) -> list[Excerpt]:
+    """Bars with a warm-up of `need` about one bar drawn from each of `CUTS` equal parts of the traded period: what
+    looks ahead in a part of it only is met, too. The last cut stands before a settlement of funding."""
+    panel, least = prepared.panel, need + 2 * AROUND
+    if len(panel) < least:
+        raise UserError(f"{len(panel)} bars are too few for an audit: at least {least} are needed")
+    first, last = min(max(prepared.start, need), len(panel) - 2 * AROUND), len(panel) - AROUND // 3
+    ends = np.linspace(first, last, CUTS + 1).astype(np.int64)
+    cuts = np.random.default_rng(prepared.seed).integers(ends[:-1], ends[1:])
     settled: Ints = np.flatnonzero(np.isfinite(panel.funding_rate).any(axis=1))
-    before = settled[(settled > need) & (settled < len(panel) - 100)][:1] - 1
-    return panel, sorted({*drawn.tolist(), *before.tolist()})
+    next_one = settled[(settled > cuts[-1]) & (settled <= last)][:1]
+    cuts[-1] = next_one[0] - 1 if len(next_one) else cuts[-1]
+    begins = np.maximum(cuts - need - AROUND, 0)
+    return [
+        Excerpt(panel.slice(begin, min(cut + AROUND, len(panel))), (cut - begin,))
+        for begin, cut in zip(begins.tolist(), cuts.tolist(), strict=True)
+    ]
 
 
 def _traded(prepared: Prepared, warm: int) -> tuple[Panel, int]:

@@ -20,6 +20,14 @@ _SHOCK = 0.05
 """Standard deviation of the log factor by which prices of a changed future move: far beyond any rounding."""
 
 
+class Excerpt(NamedTuple):
+    """Bars that are examined, and those among them, by row, at which they are: after which the future is changed,
+    or before which something starts."""
+
+    panel: Panel
+    cuts: Sequence[int]
+
+
 def changed_after(panel: Panel, t: int, seed: int) -> Panel:
     """`panel` with every bar after bar `t` changed: prices, volumes, which assets trade, funding. Bars up to and
     including `t` keep every bit."""

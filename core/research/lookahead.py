@@ -15,7 +15,7 @@ from core.clock import iso
 from core.data.panel import Panel
 from core.domain.audit import Check, Finding
 from core.features.catalog import Arrays, Feature
-from core.research.histories import GRIDS, changed_after, earlier, touched
+from core.research.histories import GRIDS, Excerpt, changed_after, earlier, touched
 from core.research.locate import Place, leak_place, named_place
 
 SHORT = 640
@@ -34,24 +34,26 @@ class Reach(NamedTuple):
     all_of_it: bool
 
 
-def lookahead(features: Sequence[Code], panel: Panel, cuts: Sequence[int], seed: int) -> Check:
-    """Every column of every feature, with the future after each bar of `cuts` taken away and changed."""
+def lookahead(features: Sequence[Code], excerpts: Sequence[Excerpt], seed: int) -> Check:
+    """Every column of every feature, with the future after each cut taken away and changed, and all at another
+    date."""
     findings: dict[str, Finding] = {}
-    columns = 0
+    columns: set[tuple[str, str]] = set()
     for feature, code in features:
-        whole = feature.history(panel)
-        columns += len(whole)
-        for name, row in moved(whole, feature.history(earlier(panel)), len(panel)):
-            findings[name] = _dated(name, panel, row, code)
-        for t in cuts:
-            futures = (("changed", changed_after(panel, t, seed)), (CUT_OFF, panel.slice(0, t + 1)))
-            for how, other in futures:
-                for name, row in moved(whole, feature.history(other), t):
-                    if name not in findings:
-                        findings[name] = explain(feature, code, name, panel, row, t, how, seed)
-    bars = ", ".join(iso(int(panel.ts[t])) for t in cuts)
+        for panel, cuts in excerpts:
+            whole = feature.history(panel)
+            columns |= {(feature.name, name) for name in whole}
+            for name, row in moved(whole, feature.history(earlier(panel)), len(panel)):
+                findings.setdefault(name, _dated(name, panel, row, code))
+            for t in cuts:
+                futures = (("changed", changed_after(panel, t, seed)), (CUT_OFF, panel.slice(0, t + 1)))
+                for how, other in futures:
+                    for name, row in moved(whole, feature.history(other), t):
+                        if name not in findings:
+                            findings[name] = explain(feature, code, name, panel, row, t, how, seed)
+    bars = ", ".join(iso(int(panel.ts[t])) for panel, cuts in excerpts for t in cuts)
     names = ", ".join(feature.name for feature, _ in features)
-    text = f"{columns} columns of {names}; the future cut off and changed after {bars}"
+    text = f"{len(columns)} columns of {names}; the future cut off and changed after {bars}"
     return Check("look-ahead", text, tuple(findings.values()))
 
 

@@ -8,6 +8,7 @@ from core.clock import iso
 from core.data.panel import Panel
 from core.domain.audit import Check, Finding
 from core.features.catalog import Arrays, Feature
+from core.research.histories import Excerpt
 from core.research.lookahead import apart, different
 
 AFTER = 300
@@ -19,25 +20,30 @@ FORGOTTEN = 1e-4
 is left of the start moves no threshold that anybody set."""
 
 
-def warmup(features: Sequence[Feature], panel: Panel, starts: Sequence[int]) -> Check:
-    """A fresh start whose warm-up ends at each bar of `starts` against one that has seen all bars before."""
+def warmup(features: Sequence[Feature], excerpts: Sequence[Excerpt]) -> Check:
+    """A fresh start whose warm-up ends at each cut against one that has seen all bars of the excerpt before."""
     findings: dict[str, Finding] = {}
+    needs = {feature.name: feature.warmup(excerpts[0].panel) for feature in features}
     for feature in features:
-        need = feature.warmup(panel)
-        for start in starts:
-            if need <= start < len(panel):
-                for found in _late(feature, panel.slice(0, start + AFTER), start, need):
-                    findings.setdefault(found.name, found)
-    needs = ", ".join(f"{feature.name} {feature.warmup(panel)}" for feature in features)
-    text = f"a start with the warm-up alone ({needs} bars) before {len(starts)} bars against all history"
+        need = needs[feature.name]
+        for panel, starts in excerpts:
+            for start in starts:
+                if need <= start < len(panel):
+                    for found in _late(feature, panel.slice(0, start + AFTER), start, need):
+                        findings.setdefault(found.name, found)
+    told = ", ".join(f"{name} {need}" for name, need in needs.items())
+    places = sum(len(excerpt.cuts) for excerpt in excerpts)
+    text = f"a start with the warm-up alone ({told} bars) before {places} bars against all history"
     return Check("warm-up", text, tuple(findings.values()))
 
 
-def service(features: Sequence[Feature], panel: Panel, starts: Sequence[int], bars: int = 100) -> Check:
-    """Whole histories, as training reads them, against bars fed one by one, as live running does: bit for bit."""
+def service(features: Sequence[Feature], excerpts: Sequence[Excerpt], bars: int = 100) -> Check:
+    """Whole histories, as training reads them, against bars fed one by one from each cut on, as live running does:
+    bit for bit."""
     findings: dict[str, Finding] = {}
+    places = [(panel, start) for panel, starts in excerpts for start in starts]
     for feature in features:
-        for start in starts:
+        for panel, start in places:
             period = panel.slice(max(0, start - feature.warmup(panel)), start + bars)
             whole = feature.history(period)
             first = len(period) - min(bars, len(period))
@@ -47,7 +53,7 @@ def service(features: Sequence[Feature], panel: Panel, starts: Sequence[int], ba
                 for name, values in live.update(period.bar(t)).items():
                     if name not in findings and different(whole[name][t : t + 1], values).any():
                         findings[name] = _unserved(name, whole, values, period, t)
-    text = f"{bars} live bars at {len(starts)} places against the history that training reads, bit for bit"
+    text = f"{bars} live bars at {len(places)} places against the history that training reads, bit for bit"
     return Check("train/serve", text, tuple(findings.values()))
 
 

@@ -5,12 +5,18 @@ from pathlib import Path
 import numpy as np
 import peeking
 import pytest
+from outside import almanac
 
+from core.backtest.prepare import Prepared
 from core.data.synthetic import synthetic_panel
 from core.domain.audit import Check, Finding
+from core.domain.backtest import Source
 from core.features.catalog import FEATURES
-from core.research.histories import GRIDS, changed_after, permuted, planted, touched
+from core.research.audit import excerpts_of
+from core.research.framed import feature_of
+from core.research.histories import GRIDS, Excerpt, changed_after, permuted, planted, touched
 from core.research.lookahead import lookahead
+from core.strategies.params import DivergenceParams
 
 PANEL = synthetic_panel(3, 1200, ("BTC", "ETH", "SOL"))
 CUTS = (700, 903, 1000)  # the bar after 903 settles funding
@@ -19,7 +25,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def check() -> Check:
-    return lookahead([(peeking.FEATURE, HERE)], PANEL, CUTS, seed=1)
+    return lookahead([(peeking.FEATURE, HERE)], [Excerpt(PANEL, CUTS)], seed=1)
 
 
 def found(check: Check, name: str) -> Finding:
@@ -28,7 +34,7 @@ def found(check: Check, name: str) -> Finding:
 
 
 def test_every_feature_of_the_catalog_passes() -> None:
-    result = lookahead([(feature, HERE) for feature in FEATURES], PANEL, CUTS[:2], seed=1)
+    result = lookahead([(feature, HERE) for feature in FEATURES], [Excerpt(PANEL, CUTS[:2])], seed=1)
     assert result.passed, result.findings
 
 
@@ -70,7 +76,8 @@ def test_the_line_is_the_right_one(check: Check) -> None:
 
 
 def test_the_same_seed_finds_the_same() -> None:
-    again = [lookahead([(peeking.FEATURE, HERE)], PANEL, CUTS[:1], seed=5).findings for _ in range(2)]
+    first = [Excerpt(PANEL, CUTS[:1])]
+    again = [lookahead([(peeking.FEATURE, HERE)], first, seed=5).findings for _ in range(2)]
     assert again[0] == again[1]
 
 
@@ -114,3 +121,17 @@ def test_the_planted_drift_is_what_prices_do_on_average() -> None:
         error = moves[inside] - drift[inside]
         assert abs(error.mean()) < 4 * error.std() / np.sqrt(inside.sum())
     assert np.corrcoef(moves, drift)[0, 1] > 0.1
+
+
+def test_what_knows_only_a_part_of_the_traded_period_is_met() -> None:
+    """The table ends after 3,200 of 8,000 bars."""
+    panel = synthetic_panel(7, 8000, ("BTC", "ETH", "SOL"))
+    prepared = Prepared(panel, Source("", "", "", "", panel.assets, panel.bar_ms, 0, 0), start=2000, seed=7)
+    excerpts = excerpts_of(prepared, 400)
+    at = [int(np.searchsorted(panel.ts, part.ts[cut])) for part, (cut,) in excerpts]
+    assert [(t - 2000) // 1475 for t in at] == [0, 1, 2, 3]  # one in each quarter of what is traded
+    assert all(cut >= 400 for _, (cut,) in excerpts)
+    assert np.isfinite(panel.funding_rate[at[-1] + 1]).all()
+    table = feature_of(almanac.STRATEGY, DivergenceParams(), {})
+    (finding,) = lookahead([(table, HERE)], excerpts, seed=1).findings
+    assert finding.name == "z_score" and "looks something up by its date" in finding.fault

@@ -15,12 +15,13 @@ from core.domain.market import Bar
 from core.features.catalog import FEATURES, Arrays, Feature
 from core.features.pairs import PairFeatures
 from core.research.decisions import model, pure, source_of
+from core.research.histories import Excerpt
 from core.research.served import service, warmup
 from core.strategies.divergence import decide
 from core.strategies.params import DivergenceParams
 
 PANEL = synthetic_panel(5, 1600, ("BTC", "ETH", "SOL"))
-STARTS = (700, 1200)
+EXCERPTS = [Excerpt(PANEL, (700, 1200))]
 
 
 class Average:
@@ -46,34 +47,34 @@ def average(window: int, warm: int, drift: float = 0.0, recursive: Mapping[str, 
 
 
 def test_the_catalog_passes() -> None:
-    assert warmup(FEATURES, PANEL, STARTS).passed
-    assert service(FEATURES, PANEL, STARTS, bars=10).passed
+    assert warmup(FEATURES, EXCERPTS).passed
+    assert service(FEATURES, EXCERPTS, bars=10).passed
 
 
 def test_a_warm_up_that_is_enough_passes() -> None:
-    assert warmup([average(30, 30)], PANEL, STARTS).passed
+    assert warmup([average(30, 30)], EXCERPTS).passed
 
 
 def test_a_warm_up_that_is_too_short_is_told_how_many_bars_it_lacks() -> None:
-    (finding,) = warmup([average(30, 20)], PANEL, STARTS).findings
+    (finding,) = warmup([average(30, 20)], EXCERPTS).findings
     assert finding.name == "average"
     # Fed 20 bars, row 20 is the mean of 21; that of row 29 is the first of 30.
     assert "9 more bars: declare a warm-up of 29" in finding.mend
-    assert warmup([average(30, 29)], PANEL, STARTS).passed
+    assert warmup([average(30, 29)], EXCERPTS).passed
 
 
 def test_what_never_forgets_is_told_so() -> None:
-    (finding,) = warmup([average(10**6, 50)], PANEL, STARTS).findings
+    (finding,) = warmup([average(10**6, 50)], EXCERPTS).findings
     assert "remembers for ever" in finding.mend
 
 
 def test_a_recursion_may_differ_by_what_it_declares() -> None:
-    assert warmup([average(10**6, 600, recursive={"average": 10.0})], PANEL, STARTS).passed
+    assert warmup([average(10**6, 600, recursive={"average": 10.0})], EXCERPTS).passed
 
 
 def test_live_values_that_are_not_those_of_training_are_told() -> None:
-    assert service([average(30, 30)], PANEL, STARTS, bars=5).passed
-    (finding,) = service([average(30, 30, drift=1e-15)], PANEL, STARTS, bars=5).findings
+    assert service([average(30, 30)], EXCERPTS, bars=5).passed
+    (finding,) = service([average(30, 30, drift=1e-15)], EXCERPTS, bars=5).findings
     assert finding.name == "average" and "one function" in finding.mend
 
 
