@@ -118,12 +118,13 @@ def verdict(figures: Metrics, trust: Statistics) -> tuple[str, str]:
     deflated = trust.deflated_sharpe or 0.0
     if deflated < SURE:
         runs = f"{trust.trials:,} trial{'s' * (trust.trials != 1)}"
-        lacks.append(f"after {runs} on this data its deflated Sharpe ratio is {deflated:.0%}, below {SURE:.0%}")
+        short = np.floor(deflated * 1e3) / 10  # What falls short is not rounded up to what would do.
+        lacks.append(f"after {runs} on this data its deflated Sharpe ratio is {short:.1f}%, below {SURE:.0%}")
     if lacks:
         return "unproven", f"Made {told}. Unproven: {'; '.join(lacks)}."
     return "promising", (
         f"Made {told}. It stands against chance and the number of trials on this data, {trust.trials:,} "
-        f"(deflated Sharpe ratio {deflated:.0%}): worth a test on data it has not seen."
+        f"(deflated Sharpe ratio {deflated:.1%}): worth a test on data it has not seen."
     )
 
 

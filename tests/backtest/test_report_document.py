@@ -64,8 +64,9 @@ def test_a_month_ends_with_its_last_close() -> None:
         (
             {"low": 0.01, "deflated": 0.8},
             "unproven",
-            "after 12 trials on this data its deflated Sharpe ratio is 80%",
+            "after 12 trials on this data its deflated Sharpe ratio is 80.0%, below 95%",
         ),
+        ({"low": 0.01, "deflated": 0.94996}, "unproven", "its deflated Sharpe ratio is 94.9%, below 95%"),
         ({"low": 0.01, "deflated": 0.97, "trades": 12}, "unproven", "12 trades are too few"),
         ({"low": -0.2, "deflated": 0.1, "net": -300.0, "gross": 200.0}, "losing", "Before costs it made 200"),
         ({"low": -0.2, "deflated": 0.1, "net": -300.0, "gross": -100.0}, "losing", "It lost 100 before costs"),
