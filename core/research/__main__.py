@@ -54,10 +54,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     varied.add_argument("--trials", type=int, help="so many random sets, drawn from the grid")
     varied.add_argument("--on", default="local", help="where it runs")
-    for command in (audited, varied):
+    walked = commands.add_parser("walk-forward", help="train on the past, trade what follows, slide")
+    for command in (varied, walked):
+        _walk_options(command)
+    for command in (audited, varied, walked):
         add_options(command)
         command.add_argument("--json", action="store_true", help="the result as one JSON line")
     return parser
+
+
+def _walk_options(command: argparse.ArgumentParser) -> None:
+    """How to walk forward; of a sweep, only that of the cluster model does."""
+    command.add_argument("--train-days", type=int, metavar="N", help="days of the market to learn from (252)")
+    command.add_argument("--test-days", type=int, metavar="N", help="days of the market to test on, and slide (63)")
+    command.add_argument("--purge", type=int, default=0, metavar="BARS", help="left out between both")
+    command.add_argument("--epochs", type=int, metavar="N", help="of each training")
+    command.add_argument("--assets", type=int, metavar="N", help="the N with the longest history (default: all)")
+    command.add_argument("--fresh", action="store_true", help="begin no model with the one before")
+    command.add_argument("--resume", metavar="ID", help="go on with one that was interrupted")
 
 
 def _audited(given: argparse.Namespace) -> int:

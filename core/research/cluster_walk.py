@@ -1,0 +1,212 @@
+"""The cluster model walked forward: trained segment after segment, its wishes stitched, one run on one account.
+
+Beside it, on the same bars, assets, account and costs: equal shares of all, held, and two clusterings that learn
+nothing but correlations, once a segment.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from core.backtest.events import Assumptions, market_of
+from core.backtest.result import Result
+from core.backtest.rule_loop import Gate
+from core.backtest.run import assumptions_of
+from core.backtest.vectorised import gate_of, run_signals
+from core.backtest.weights import Wishes, run_wishes
+from core.compose import budget_of, make_limits
+from core.config import Settings
+from core.config.settings import ClusterTraining
+from core.data.panel import Panel
+from core.domain.backtest import Source
+from core.domain.instrument import Pair
+from core.domain.market import Floats
+from core.jobs import Progress
+from core.matching.replay import Market
+from core.models.cluster import bundle
+from core.models.cluster.fit import fit, usable
+from core.models.cluster.rule import NAMES, STALE
+from core.models.cluster.score import ClusterScorer
+from core.models.cluster.windows import bars_of
+from core.research.fixed_clusters import Labels, by_kmeans, by_threshold, fixed_wishes
+from core.research.segments import Segment, Stretches, columns, known_assets, market_rows, segments
+from core.research.walk_forward import Kept, Made, assumed, identity, walk
+from core.strategies.params import ClusterParams
+from core.strategies.registry import strategy
+
+CLUSTER = "cluster"
+EQUAL, KMEANS, THRESHOLD = "equal-weight", "k-means", "correlation"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who trades the wishes: the strategy's own parameters, the limits, the deposit, the supposed market."""
+
+    params: ClusterParams
+    gate: Gate
+    cash: float
+    assumptions: Assumptions
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Account":
+        """As a backtest of the cluster strategy has it."""
+        assumptions = assumptions_of(settings)
+        limits = make_limits(settings, assumptions.rules().taker)
+        limits = msgspec.structs.replace(limits, budget=budget_of(settings, strategy(CLUSTER)))
+        return cls(settings.strategy.cluster, gate_of(limits), float(settings.demo.cash), assumptions)
+
+
+@dataclass(frozen=True)
+class ClusterWalk:
+    """A walk-forward over `panel`; `name`, `venue`, `manifest` of its data.
+
+    `first`: the row where testing begins, or later (0: as soon as there is enough to learn from). `purge`: bars
+    left out before each test. `warm`: begin a model with the one before. `most`: of so many assets at most."""
+
+    panel: Panel
+    recipe: ClusterTraining
+    account: Account
+    name: str = ""
+    venue: str = ""
+    manifest: str = ""
+    first: int = 0
+    purge: int = 0
+    warm: bool = True
+    most: int | None = None
+
+    def segments(self) -> tuple[Segment, ...]:
+        """UserError: the data are too few for one."""
+        days = self.recipe.train_days, self.recipe.test_days
+        train, test = (bars_of(count, self.panel.bar_ms) for count in days)
+        return segments(self.panel, Stretches(train, test, self.purge), self.first)
+
+    def train(self, folder: Path, progress: Progress) -> tuple[Kept, ...]:
+        """Every segment's model, in `folder`, on from where that stands."""
+        told = self.segments()
+        made_by = self.recipe.model_dump(), self.warm, self.most
+        return walk(folder, identity(self.panel, told, *made_by), told, self._trained, progress)
+
+    def result(self, folder: Path, done: Sequence[Kept]) -> Result:
+        """What the models in `folder` would have made of the tested bars."""
+        rows = [self._learned(part, folder / kept.model) for part, kept in self._parts(done)]
+        return self._run(CLUSTER, rows)
+
+    def beside(self, done: Sequence[Kept]) -> list[Result]:
+        """What it must beat, on the assets that each segment knew."""
+        by_k, by_rho = [], []
+        for part, kept in self._parts(done):
+            past = self.panel.slice(part.train.start, part.train.stop).only(kept.assets)
+            labels = by_kmeans(past, self.recipe.n_clusters, self.recipe.seed)
+            by_k.append(self._fixed(part, past.assets, labels))
+            by_rho.append(self._fixed(part, past.assets, by_threshold(past, self.recipe.similarity_threshold)))
+        return [self._equal(done), self._run(KMEANS, by_k), self._run(THRESHOLD, by_rho)]
+
+    def _parts(self, done: Sequence[Kept]) -> list[tuple[Segment, Kept]]:
+        return list(zip(self.segments(), done, strict=True))
+
+    def _trained(self, segment: Segment, folder: Path, before: Path | None, progress: Progress) -> Made:
+        """A `Trainer`: on the assets that the segment's past knows."""
+        known = known_assets(self.panel, segment.train, self.most)
+        past = self.panel.slice(segment.train.start, segment.train.stop).only(known)
+        past = past.only(usable(past, self.recipe))
+        start_from = bundle.load(before).model if before is not None and self.warm else None
+        fitted = fit(past, self.recipe, self.name, progress, manifest=self.manifest, start_from=start_from)
+        meta = fitted.meta
+        training, validation = meta.curve[meta.best_epoch]
+        told: dict[str, float | None] = {
+            "epochs": len(meta.curve) - 1,
+            "best_epoch": meta.best_epoch,
+            "training_loss": training,
+            "validation_loss": validation,
+        }
+        return Made(past.assets, bundle.save(folder, *fitted).path, told)
+
+    def _learned(self, segment: Segment, model: Path) -> Wishes:
+        made = bundle.load(model)
+        scorer = ClusterScorer(made.model, made.meta.assets, made.meta.bar_ms)
+        begin, seen = self._seen(segment, made.meta.assets, scorer.warmup)
+        told = scorer.history(seen)
+        weight, gate, residual, signal = (
+            told.values[:, :, NAMES.index(name)] for name in ("weight", "gate", "residual", "signal")
+        )
+        wishes = Wishes(weight, gate, told.valid[:, :, 0], residual, signal)
+        return self._spread(segment, begin, made.meta.assets, wishes)
+
+    def _fixed(self, segment: Segment, assets: Sequence[str], labels: Labels) -> Wishes:
+        begin, seen = self._seen(segment, assets, self.recipe.window + STALE)
+        return self._spread(segment, begin, assets, fixed_wishes(seen, labels, self.recipe))
+
+    def _seen(self, segment: Segment, assets: Sequence[str], warmup: int) -> tuple[int, Panel]:
+        """The tested bars of some assets, after those that fill the windows; and the row of the first."""
+        rows = market_rows(self.panel.slice(0, segment.test.start))
+        begin = int(rows[max(0, len(rows) - warmup)])
+        return begin, self.panel.slice(begin, segment.test.stop).only(assets)
+
+    def _spread(self, segment: Segment, begin: int, assets: Sequence[str], wishes: Wishes) -> Wishes:
+        """Wishes for `assets` from row `begin` on, as wishes for all assets in the tested rows: those that are not
+        known are wanted flat as soon as they trade."""
+        place, shape = columns(self.panel, assets), self.panel.close[segment.test].shape
+        free = self.panel.valid[segment.test].copy()
+        free[:, place] = wishes.usable[segment.test.start - begin :]
+
+        def wide(grid: Floats) -> Floats:
+            all_of_them = np.zeros(shape)
+            all_of_them[:, place] = grid[segment.test.start - begin :]
+            return all_of_them
+
+        return Wishes(wide(wishes.weight), wide(wishes.gate), free, wide(wishes.residual), wide(wishes.signal))
+
+    def _run(self, name: str, rows: Sequence[Wishes]) -> Result:
+        """One run of all segments' wishes, one after the other."""
+        market = self._market()
+        unknown = np.zeros((market.first, len(self.panel.assets)))
+        before = Wishes(unknown, unknown, unknown.astype(np.bool_), unknown, unknown)
+        whole = Wishes._make(np.vstack(grids) for grids in zip(before, *rows, strict=True))
+        account, source = self.account, self._source()
+        made = run_wishes(
+            name, whole, market, account.params, account.gate, account.cash, account.assumptions, source,
+            seed=self.recipe.seed,
+        )  # fmt: skip
+        return self._told(made, {f"train.{key}": value for key, value in _params(self.recipe).items()})
+
+    def _equal(self, done: Sequence[Kept]) -> Result:
+        market, params = self._market(), self.account.params
+        sides = np.zeros(self.panel.close.shape, np.int8)
+        for part, kept in self._parts(done):
+            sides[part.test, columns(self.panel, kept.assets)] = 1
+        sides[~np.isfinite(self.panel.close)] = 0
+        alone = [Pair(asset, asset) for asset in self.panel.assets]
+        gross = min(params.capital_usdt * params.max_gross, self.account.gate.max_gross)
+        share = np.full(len(alone), gross / max(len(kept.assets) for kept in done))
+        made = run_signals(
+            EQUAL, sides, market, alone, share, self.account.cash, self.account.assumptions, self._source(),
+            params={"gross_usdt": gross}, hedge=np.zeros(len(alone)),
+        )  # fmt: skip
+        return self._told(made, {})
+
+    def _market(self) -> Market:
+        return market_of(self.panel, self.segments()[0].test.start, 0, self.recipe.seed)
+
+    def _source(self) -> Source:
+        panel, first = self.panel, self.segments()[0].test.start
+        return Source(
+            self.name, self.venue, self.manifest, panel.content_hash, panel.assets, panel.bar_ms,
+            int(panel.ts[first]), int(panel.ts[-1]),
+        )  # fmt: skip
+
+    def _told(self, made: Result, params: dict[str, float | int | str]) -> Result:
+        """The result with all that makes this walk another than others: a trial is known by that."""
+        walked = {"warm": int(self.warm), "purge": self.purge, "most_assets": self.most or 0}
+        words = assumed(self.segments(), self.panel, self.purge, self.warm)
+        return msgspec.structs.replace(
+            made, params=made.params | params | walked, assumptions=made.assumptions | words
+        )
+
+
+def _params(recipe: ClusterTraining) -> dict[str, float | int | str]:
+    """Parameters as results carry them."""
+    told = recipe.model_dump().items()
+    return {key: value if isinstance(value, int | float | str) else " ".join(value) for key, value in told}

@@ -1,0 +1,194 @@
+"""`walk-forward STRATEGY` and `sweep cluster`: from a command line to a folder of this home and a document."""
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from core.backtest import prepare
+from core.backtest.result import Result
+from core.backtest.run import rule_of
+from core.backtest.trials import Trials
+from core.clock import random_name, stamp, wall_ms
+from core.config import Settings, load
+from core.config.settings import ClusterTraining
+from core.data.panel import Panel
+from core.data.source import open_source
+from core.data.synthetic import synthetic_panel
+from core.domain.errors import UserError
+from core.jobs import part, tell
+from core.models import stored
+from core.models.cluster.windows import bars_of
+from core.research import search, walked
+from core.research.cluster_walk import CLUSTER, Account, ClusterWalk
+from core.research.segments import Segment, Stretches
+from core.research.sweep import axes_of
+from core.research.walk_forward import Kept
+from core.research.walk_pairs import walk_pairs
+
+REQUEST = "request.json"
+WALKS, SWEEPS = "walks", "sweeps"
+SHORT = ("train_days", "test_days", "epochs", "seed")
+"""Parameters of `[train.cluster]` with an option of their own."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What was asked for, kept so that `--resume` needs nothing else."""
+
+    strategy: str
+    data: str = ""
+    funding: str = ""
+    manifest: str = ""
+    start: str = ""
+    end: str = ""
+    recipe: dict[str, str] = {}
+    fresh: bool = False
+    assets: int | None = None
+    purge: int = 0
+    grid: tuple[str, ...] = ()
+    trials: int | None = None
+
+
+def walk_forward(given: argparse.Namespace) -> str:
+    """Walk forward, anew or on from `--resume`; the document, as JSON or as text."""
+    settings = load(given.config)
+    request, folder = _begun(given, settings, WALKS)
+    if request.strategy == CLUSTER:
+        at = _walk(request, settings, given.config)
+        panel, told = at.panel, at.segments()
+        done = at.train(folder, part(0.05, 0.9))
+        tell(0.9, "running what was decided, and what it must beat")
+        results = [at.result(folder, done), *at.beside(done)]
+    else:
+        panel, told, done, results = _pairs(request, given.config, folder)
+    analyses = walked.judged(results, Trials(settings.paths.home))
+    document = walked.walked(folder.name, panel, told, done, analyses)
+    content = msgspec.json.encode(document)
+    stored.put(folder / "result.json", content)
+    return content.decode() if given.json else walked.text(document)
+
+
+def sweep(given: argparse.Namespace) -> str:
+    """Search, anew or on from `--resume`; the document, as JSON or as text."""
+    settings = load(given.config)
+    request, folder = _begun(given, settings, SWEEPS)
+    at = _walk(request, settings, given.config)
+    sets = search.sets_of(axes_of(request.grid), request.trials, at.recipe.seed)
+    trials = Trials(settings.paths.home)
+    document = search.search(at, sets, folder, folder.name, trials, part(0.05, 1.0))
+    content = msgspec.json.encode(document)
+    stored.put(folder / "result.json", content)
+    return content.decode() if given.json else search.text(document)
+
+
+def _begun(given: argparse.Namespace, settings: Settings, where: str) -> tuple[Request, Path]:
+    """What is asked for, and the folder of it: a new one, or that of `--resume` with what was asked for then."""
+    home = settings.paths.home / where
+    if given.resume:
+        folder = home / given.resume
+        try:
+            request = msgspec.json.decode((folder / REQUEST).read_bytes(), type=Request)
+        except (OSError, msgspec.MsgspecError):
+            raise UserError(f"--resume {given.resume}: nothing to go on from under {home}; start anew") from None
+        if request.strategy != given.strategy:
+            raise UserError(f"--resume {given.resume}: that is {request.strategy}, not {given.strategy}", code=2)
+        tell(0.0, f"going on with {folder.name}")
+        return request, folder
+    recipe = dict(_pair(word) for word in given.set)
+    recipe |= {name: str(value) for name in SHORT if (value := getattr(given, name)) is not None}
+    request = Request(
+        given.strategy, _whole(given.data), _whole(given.funding), given.manifest, given.start or "",
+        given.end or "", recipe, given.fresh, given.assets, given.purge, tuple(getattr(given, "grid", ())),
+        getattr(given, "trials", None),
+    )  # fmt: skip
+    folder = home / f"{stamp(wall_ms())}-{given.strategy}-{random_name()[:4]}"
+    stored.put(folder / REQUEST, msgspec.json.encode(request))
+    tell(0.0, f"{folder.name}: what is done is kept under this name, for --resume")
+    return request, folder
+
+
+def _walk(request: Request, settings: Settings, config: Path | None) -> ClusterWalk:
+    """The walk that is asked for, its data read."""
+    settings = load(config, options={f"{_section(key)}.{key}": value for key, value in request.recipe.items()})
+    recipe = settings.train.cluster
+    tell(0.0, "reading the data")
+    panel, name, venue, manifest = _data(request, settings, recipe)
+    first = 0
+    if request.start:
+        first_ms = prepare.moment(request.start, "--from")
+        first = int((panel.ts < first_ms).sum())
+    if request.assets is not None and request.assets < 1:
+        raise UserError(f"--assets {request.assets}: at least 1 is needed", code=2)
+    return ClusterWalk(
+        panel,
+        recipe,
+        Account.of(settings),
+        name,
+        venue,
+        manifest,
+        first,
+        request.purge,
+        not request.fresh,
+        request.assets,
+    )
+
+
+def _pairs(
+    request: Request, config: Path | None, folder: Path
+) -> tuple[Panel, tuple[Segment, ...], tuple[Kept, ...], list[Result]]:
+    """The walk of a pair strategy, with the parameters and data of its backtest."""
+    if request.assets is not None or "epochs" in request.recipe:
+        raise UserError(f"--assets and --epochs are the cluster model's; {request.strategy} takes its universe", 2)
+    rule = rule_of(request.strategy, load(config))
+    days = {name: int(request.recipe.get(name, ClusterTraining.model_fields[name].default)) for name in SHORT[:2]}
+    table = rule.table or rule.name
+    own = {f"strategy.{table}.{key}": value for key, value in request.recipe.items() if key not in SHORT}
+    settings = load(config, options=own)
+    train, test = (bars_of(count, settings.universe.bar_ms) for count in days.values())
+    tell(0.0, "reading the data")
+    asked = prepare.Request(
+        data=request.data,
+        funding=Path(request.funding) if request.funding else None,
+        start_ms=prepare.moment(request.start, "--from") if request.start else None,
+        end_ms=prepare.moment(request.end, "--to") if request.end else None,
+        train_bars=train + request.purge,
+        seed=int(request.recipe["seed"]) if "seed" in request.recipe else None,
+        manifest=request.manifest,
+    )
+    prepared = prepare.prepare(settings, asked)
+    stretches = Stretches(train, test, request.purge)
+    return prepared.panel, *walk_pairs(settings, rule, prepared, stretches, folder, part(0.05, 0.95))
+
+
+def _data(request: Request, settings: Settings, recipe: ClusterTraining) -> tuple[Panel, str, str, str]:
+    """The panel with all assets of the data; its name, venue and manifest."""
+    end_ms = prepare.moment(request.end, "--to") if request.end else None
+    demo = settings.demo
+    data = request.data or demo.replay
+    if not data:
+        universe = settings.universe
+        panel = synthetic_panel(recipe.seed, demo.market_bars, universe.assets, universe.bar_ms)
+        stop = len(panel) if end_ms is None else int((panel.ts < end_ms).sum())
+        return panel.slice(0, stop), f"synthetic, seed {recipe.seed}", "synthetic", ""
+    funding = Path(request.funding) if request.funding else None
+    if funding is None and demo.funding and not request.data:
+        funding = Path(demo.funding)
+    panel, made_of = open_source(data, settings.paths.lake, funding, end_ms=end_ms, manifest=request.manifest)
+    for note in panel.notes:
+        tell(0.0, note)
+    return panel, made_of.name, made_of.venue, made_of.manifest
+
+
+def _section(key: str) -> str:
+    """Where a parameter stands: how the model is trained, or how its weights are traded."""
+    return "train.cluster" if key in ClusterTraining.model_fields else "strategy.cluster"
+
+
+def _pair(word: str) -> tuple[str, str]:
+    key, _, value = word.partition("=")
+    return key.strip(), value.strip()
+
+
+def _whole(path: str | Path | None) -> str:
+    """A file by its whole path: `--resume` may stand elsewhere. A name of the lake stays a name."""
+    return "" if not path else str(Path(path).absolute()) if Path(path).exists() else str(path)
