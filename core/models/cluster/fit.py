@@ -146,7 +146,7 @@ def _spans(bars: int, recipe: ClusterTraining) -> Spans:
 
 
 def _enough(spans: Spans) -> bool:
-    return min(span.stop - span.start for span in spans) >= FEWEST
+    return all(span.stop - span.start >= FEWEST for span in spans)
 
 
 def usable(panel: Panel, recipe: ClusterTraining) -> tuple[str, ...]:
