@@ -114,10 +114,14 @@ def _prices(result: Result, panel: Panel) -> Iterator[Finding]:
         entered, left = (opens.get(at - at % panel.bar_ms) for at in (trade.opened, trade.closed))
         if entered is None or left is None or entered == left:
             continue
-        row = int(np.searchsorted(result.ts, trade.closed))
-        forced = result.exposure[row, columns[trade.pair]] == 0.0
-        moves = [_move(panel, asset, entered, left, forced) for asset in trade.pair.split("/")]
-        least, most = _profit(trade, moves)
+        if "/" in trade.pair:
+            row = int(np.searchsorted(result.ts, trade.closed))
+            forced = result.exposure[row, columns[trade.pair]] == 0.0
+            moves = [_move(panel, asset, entered, left, forced) for asset in trade.pair.split("/")]
+            least, most = _profit(trade, moves)
+        else:
+            moves = [_move(panel, trade.pair, entered, left, False)]
+            least, most = _resized(result, panel, trade, entered, left)
         slack = trade.gross * (PRICE * max(abs(move) for pair in moves for move in pair) + ROUNDED)
         if not least - slack <= trade.price <= most + slack:
             yield Finding(
@@ -138,8 +142,25 @@ def _move(panel: Panel, asset: str, entered: int, left: int, forced: bool) -> tu
 
 
 def _profit(trade: Trade, moves: list[tuple[float, float]]) -> tuple[float, float]:
-    """(least, most) profit of a single asset, or of two legs of equal value at entry."""
-    (low, high), (low_b, high_b) = (moves[0], moves[1]) if len(moves) > 1 else (moves[0], (0.0, 0.0))
-    weight = 0.5 if len(moves) > 1 else 1.0
-    ends = sorted(trade.side * trade.gross * weight * move for move in (low - high_b, high - low_b))
+    """(least, most) profit of two legs of equal value at entry."""
+    (low, high), (low_b, high_b) = moves
+    ends = sorted(trade.side * trade.gross * 0.5 * move for move in (low - high_b, high - low_b))
     return ends[0], ends[1]
+
+
+def _resized(result: Result, panel: Panel, trade: Trade, entered: int, left: int) -> tuple[float, float]:
+    """(least, most) profit of a single asset, whose size may have changed at each open on the way: what was held in
+    each bar, by its exposure, times what the asset moved from open to open."""
+    i, column = panel.assets.index(trade.pair), result.pairs.index(trade.pair)
+    bars = np.arange(entered, left)
+    rows = np.searchsorted(result.ts, panel.ts[bars] + panel.bar_ms)
+    units = result.exposure[rows, column] / panel.close[bars, i]
+    ends = [panel.open[left, i]]
+    if trade.closed % panel.bar_ms:  # within its last bar
+        ends += [panel.low[left, i], panel.high[left, i]]
+    elif units[-1] == 0.0:  # within the bar before, as its books say: by the exchange
+        units[-1] = units[-2] if len(units) > 1 else trade.side * trade.gross / panel.open[entered, i]
+        ends += [panel.low[left - 1, i], panel.high[left - 1, i]]
+    before = float(units[:-1] @ np.diff(panel.open[entered:left, i]))
+    profits = [before + float(units[-1] * (end - panel.open[left - 1, i])) for end in ends]
+    return min(profits), max(profits)
