@@ -14,7 +14,7 @@ from core.compose import make_features
 from core.config import Settings
 from core.data.panel import Panel
 from core.data.source import open_source
-from core.data.synthetic import synthetic_panel
+from core.data.synthetic import START_MS, synthetic_panel
 from core.domain.backtest import Source
 from core.domain.errors import UserError
 from core.jobs import Progress
@@ -50,6 +50,9 @@ class Prepared(msgspec.Struct, frozen=True):
 
 def prepare(settings: Settings, request: Request) -> Prepared:
     """Read the data and find the period. UserError: whatever makes it unfit."""
+    begin, end = request.start_ms, request.end_ms
+    if begin is not None and end is not None and begin >= end:
+        raise UserError(f"--from {iso(begin)} is not before --to {iso(end)}", code=2)
     seed = settings.demo.seed if request.seed is None else request.seed
     universe, demo = settings.universe, settings.demo
     data = request.data or demo.replay
@@ -65,6 +68,8 @@ def prepare(settings: Settings, request: Request) -> Prepared:
         name, venue, manifest = f"synthetic, seed {seed}", "synthetic", ""
         if request.end_ms is not None:
             panel = panel.slice(0, int(np.searchsorted(panel.ts, request.end_ms)))
+            if not len(panel):
+                raise UserError(f"--to {iso(request.end_ms)}: the data begins at {iso(START_MS)}", code=2)
     panel, start = _period(settings, panel, request)
     source = Source(
         name, venue, manifest, panel.content_hash, panel.assets, panel.bar_ms, int(panel.ts[start]),
@@ -88,7 +93,10 @@ def _period(settings: Settings, panel: Panel, request: Request) -> tuple[Panel, 
         raise UserError(f"only {start} bars of history before the first traded one, {least} are needed: {way}")
     if len(panel) < start + 2:
         begins, ends = iso(int(panel.ts[0])), iso(int(panel.ts[-1]) + panel.bar_ms)
-        raise UserError(f"the data ({begins} to {ends}) ends before trading starts, at bar {start}: {way}")
+        at = f"bar {start}"
+        if request.start_ms is not None:
+            at, way = iso(request.start_ms), "an earlier --from, a later --to, or more data"
+        raise UserError(f"the data ({begins} to {ends}) ends before trading starts, at {at}: {way}")
     return panel, start
 
 
