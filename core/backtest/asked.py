@@ -6,6 +6,8 @@ from pathlib import Path
 from core.backtest.prepare import Prepared, Request, moment, prepare
 from core.backtest.run import rule_of
 from core.config import Settings, load
+from core.domain.backtest import BASELINES
+from core.domain.errors import UserError
 from core.jobs import tell
 from core.strategies.registry import Strategy
 
@@ -27,9 +29,8 @@ def add_options(parser: ArgumentParser) -> None:
 def asked(given: Namespace) -> tuple[Settings, Strategy, Prepared]:
     """The configuration with the parameters of `--set`, the strategy, and the data. UserError for what is wrong."""
     rule = rule_of(given.strategy, load(given.config))
-    changes = (word.partition("=") for word in given.set)
-    options = {f"strategy.{rule.table or rule.name}.{key.strip()}": value.strip() for key, _, value in changes}
-    settings = load(given.config, options=options)
+    settings = load(given.config, options=_changes(given, rule))
+    rule.params_of(settings)  # A mistake in them is told before the data are read.
     tell(0.0, "reading the data")
     request = Request(
         data=given.data,
@@ -41,3 +42,16 @@ def asked(given: Namespace) -> tuple[Settings, Strategy, Prepared]:
         manifest=given.manifest,
     )
     return settings, rule, prepare(settings, request)
+
+
+def _changes(given: Namespace, rule: Strategy) -> dict[str, str]:
+    """The words of `--set` as options of the configuration."""
+    options = {}
+    for word in given.set:
+        key, equals, value = word.partition("=")
+        if not (key.strip() and equals and value.strip()):
+            raise UserError(f"--set {word}: write it like --set KEY=VALUE", code=2)
+        if given.strategy in BASELINES:
+            raise UserError(f"--set {word}: {given.strategy} is a baseline, which has nothing to set", code=2)
+        options[f"strategy.{rule.table or rule.name}.{key.strip()}"] = value.strip()
+    return options

@@ -40,7 +40,7 @@ def assumptions_of(settings: Settings) -> Assumptions:
 
 def rule_of(name: str, settings: Settings) -> Strategy:
     """The strategy of that name; of a baseline of single assets, the one that it is measured by."""
-    return strategy(NO_MODEL if name in BASELINES else name, settings)
+    return strategy(NO_MODEL if name in BASELINES else name, settings, BASELINES)
 
 
 def desk_of(settings: Settings, prepared: Prepared, rule: Strategy, progress: Progress) -> Desk:

@@ -167,11 +167,17 @@ def _refuse_unknown(entries: Entries) -> None:
         if _SECRET.search(key):
             raise UserError(
                 f"{source}: {key}: secrets are read from the environment or .env alone"
-                f" ({', '.join(SECRET_NAMES)}); remove it from here, and renew it if others could read it"
+                f" ({', '.join(SECRET_NAMES)}); remove it from here, and renew it if others could read it",
+                _code(source),
             )
         if key in sections:
-            raise UserError(f"{source}: {key} is a section: write [{key}] and its keys below it")
-        raise UserError(f"{source}: {key}: unknown key; {_way_out(key, known, sections)}")
+            raise UserError(f"{source}: {key} is a section: write [{key}] and its keys below it", _code(source))
+        raise UserError(f"{source}: {key}: unknown key; {_way_out(key, known, sections)}", _code(source))
+
+
+def _code(source: str) -> int:
+    """What a mistake ends with: one on the command line is wrong usage."""
+    return 2 if source == "options" else 1
 
 
 def _is_outside(name: str, entries: Entries) -> bool:
@@ -187,7 +193,7 @@ def _refuse_unknown_strategies(settings: Settings) -> None:
         raise UserError(
             f"{source}: engine.strategies = {given!r}: allowed is a list of {', '.join((*STRATEGIES, *others))},"
             f" or of one whose table [strategy.{name}] has a path",
-            2 if source == "options" else 1,
+            _code(source),
         )
 
 
@@ -217,14 +223,14 @@ def _explained(
     where = above.split(".")[:-1] + [str(part) for part in first["loc"]]
     section = ".".join(where)
     if first["type"] == "extra_forbidden":
-        return UserError(f"{entries[section][1]}: {section}: unknown key; {_way_out(section, known, set())}")
+        source = entries[section][1]
+        return UserError(f"{source}: {section}: unknown key; {_way_out(section, known, set())}", _code(source))
     key = next((key for n in range(len(where), 0, -1) if (key := ".".join(where[:n])) in known), None)
     if key is None or key not in entries:
         source = next((source for key, (_, source) in entries.items() if key.startswith(f"{section}.")), "default")
-        return UserError(f"{source}: {section}: {first['msg'].removeprefix('Value error, ')}")
+        return UserError(f"{source}: {section}: {first['msg'].removeprefix('Value error, ')}", _code(source))
     value, source = entries[key]
-    code = 2 if source == "options" else 1
-    return UserError(f"{source}: {key} = {value!r}: allowed is {_allowed(known[key])}", code)
+    return UserError(f"{source}: {key} = {value!r}: allowed is {_allowed(known[key])}", _code(source))
 
 
 KINDS = {int: "a whole number", float: "a number", Decimal: "a number"}

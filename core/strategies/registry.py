@@ -4,7 +4,7 @@ files that config.toml names (`path` in the table `[strategy.NAME]`). All are th
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -129,8 +129,9 @@ def served(rule: Strategy, bundle: ClusterBundle) -> Strategy:
     return msgspec.structs.replace(rule, features=features)
 
 
-def strategy(name: str, settings: Settings | None = None) -> Strategy:
-    """The strategy of that name; `settings` may name its file. Raises UserError with those there are."""
+def strategy(name: str, settings: Settings | None = None, beside: Sequence[str] = ()) -> Strategy:
+    """The strategy of that name; `settings` may name its file. Raises UserError with those there are, and what else
+    could be asked for `beside` them."""
     if settings is not None and (file := settings.strategy.path(name)):
         return _checked(name, _of_file(name, settings.beside(file)), file)
     for rule in OURS:
@@ -138,7 +139,7 @@ def strategy(name: str, settings: Settings | None = None) -> Strategy:
             return rule
     if name in (offered := installed()):
         return _checked(name, offered[name].load(), f"entry point {name}")
-    known = [rule.name for rule in OURS] + sorted(offered)
+    known = [*(rule.name for rule in OURS), *sorted(offered), *beside]
     raise UserError(f"strategy {name!r} is not known; there are {', '.join(known)}", code=2)
 
 

@@ -47,3 +47,24 @@ def test_an_end_before_the_data_is_named() -> None:
         2,
         "--to 2023-05-01T00:00Z: the data begins at 2024-01-01T00:00Z",
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("zscore", "--set", "z_entry"), "--set z_entry: write it like --set KEY=VALUE"),
+        (("zscore", "--set", "z_entry="), "--set z_entry=: write it like --set KEY=VALUE"),
+        (
+            ("zscore", "--set", "z_entry=-1"),
+            "options: strategy.divergence.z_entry = -1: allowed is a number above 0",
+        ),
+        (("zscore", "--set", "z_entri=1"), "options: strategy.divergence.z_entri: unknown key; did you mean"),
+        (("zscore", "--set", "z_exit=3"), "options: strategy.divergence: z_exit 3.0 is above z_entry 1.0"),
+        (("ma-cross", "--set", "nope=2"), "--set nope=2: ma-cross is a baseline, which has nothing to set"),
+        (("magic",), "strategy 'magic' is not known; there are divergence"),
+        (("magic",), ", buy-hold, ma-cross, rsi, supertrend"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_wrong_usage(words: tuple[str, ...], said: str) -> None:
+    code, line = refused(*words)
+    assert code == 2 and said in line
