@@ -4,7 +4,18 @@ Floats here are for the eye only; the ledger's Decimals never pass through them 
 Column tables (`PairTable`) carry one list per column, all of the same length.
 """
 
+from typing import Literal
+
 import msgspec
+
+CORE, DRIFTING = 0.8, 0.2
+"""A gate above the first makes an asset one of its cluster's core, above the second it drifts; else it is out."""
+Standing = Literal["core", "drifting", "out"]
+
+
+def standing(gate: float) -> Standing:
+    """What a gate in [0, 1] says of an asset's place in its cluster."""
+    return "core" if gate > CORE else "drifting" if gate > DRIFTING else "out"
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -131,13 +142,46 @@ class Equity(msgspec.Struct, frozen=True):
 
 
 class Clusters(msgspec.Struct, frozen=True):
-    """Groups of assets that move together. `method` names how they were found (correlation clusters, until
-    a learned model exists). Row per asset: its cluster (0-based) and mean correlation within it."""
+    """Groups of assets that move together, one row an asset; `method` names how they were found.
+
+    Without a trained model: single-linkage groups (0-based) and the mean correlation within each. With one, and
+    only then, the other columns have rows: cluster of the nearest centroid (-1: no feature), similarity to it,
+    `gate`, `residual` (z less its clusters' consensus), `signal`, `weight` and `held` (wanted and held, shares
+    of the strategy's capital, short below 0), and cluster and gate at the bar before."""
 
     method: str
     asset: list[str]
     cluster: list[int]
     similarity: list[float]
+    gate: list[float] = []
+    residual: list[float] = []
+    signal: list[float] = []
+    weight: list[float] = []
+    held: list[float] = []
+    cluster_before: list[int] = []
+    gate_before: list[float] = []
+
+    @property
+    def learned(self) -> bool:
+        """Whether a trained model says it."""
+        return bool(self.gate)
+
+
+class ClusterTrail(msgspec.Struct, frozen=True):
+    """One asset against its clusters, by the last bars' close times `ts`, the latest last: z, what its clusters
+    agree on, cluster, gate and wanted weight. `threshold` and `stop_threshold` of |z - consensus| are the model's
+    (0: not known); `why` is the strategy's reason in plain words."""
+
+    asset: str
+    ts: list[int]
+    z: list[float]
+    consensus: list[float]
+    cluster: list[int]
+    gate: list[float]
+    weight: list[float]
+    threshold: float
+    stop_threshold: float
+    why: str
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -166,7 +210,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 class Command(msgspec.Struct, frozen=True):
     """Something a person asked the engine: `name` is one of pause, resume, preview, open, close, flatten,
-    stop, status. `pair` and `side` where they apply; `notional` USDT per leg (0: the configured size)."""
+    stop, status, trail. `pair` (of a trail: the asset) and `side` where they apply; `notional` USDT per leg (0: the
+    configured size)."""
 
     id: str
     name: str
@@ -197,3 +242,4 @@ class Reply(msgspec.Struct, frozen=True):
     message: str
     ticket: Ticket | None = None
     snapshot: Snapshot | None = None
+    trail: ClusterTrail | None = None

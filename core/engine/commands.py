@@ -13,6 +13,7 @@ from core.engine.engine import Engine
 from core.engine.snapshots import legs_of
 from core.execution.sizing import exit_intent, margin_of
 from core.portfolio.events import Intended, Switched
+from core.trader import Trader
 
 
 class Commands:
@@ -47,6 +48,9 @@ class Commands:
                 return await self._open(self.engine, command)
             case "close" | "flatten":
                 return await self._close(self.engine, command)
+            case "trail":
+                told = self.engine.clusters.trail(command.pair, self.engine.outcomes)
+                return Reply(command.id, True, "", trail=told)
         raise UserError(
             f"{command.name}: no such command; known are pause, resume, open, close, flatten, status, stop"
         )
@@ -134,9 +138,9 @@ def _held(engine: Engine) -> str:
 
 def _sized(engine: Engine, command: Command) -> tuple[Intent | None, str]:
     """The intent an order by hand would be, or None and why not."""
-    trader, bar = engine.traders[0], engine.bar
-    if bar is None or command.pair not in trader.pair_names:
-        raise UserError(f"{command.pair or 'no pair'}: not a pair of this universe, like {trader.pair_names[0]}")
+    trader, bar = _trader(engine, command.pair), engine.bar
+    if bar is None:
+        raise UserError(f"{command.pair}: no bar has closed yet; try again after the next one")
     if command.side not in (-1, 1):
         raise UserError(f"{command.pair}: say which side, --side long or --side short")
     if _book(engine, command.pair) is not None or any(
@@ -152,6 +156,18 @@ def _sized(engine: Engine, command: Command) -> tuple[Intent | None, str]:
         command.pair, command.side, notional, stop, target, z, abs(z) * probability, probability, "by hand"
     )
     return trader.open(entry, bar, engine.standing(bar, trader.strategy.name), engine.names, Origin.MANUAL)
+
+
+def _trader(engine: Engine, pair: str) -> Trader:
+    """The trader that a pair opened by hand goes to: the first that trades it with two legs."""
+    knowing = [trader for trader in engine.traders if pair in trader.pair_names]
+    found = next((trader for trader in knowing if "/" in pair), None)
+    if found is not None:
+        return found
+    if knowing:
+        name = knowing[0].strategy.name
+        raise UserError(f"{pair}: {name} sizes single assets itself, at every bar: there is no opening by hand")
+    raise UserError(f"{pair or 'no pair'}: not a pair of this universe, like {engine.traders[0].pair_names[0]}")
 
 
 def _closing_ticket(engine: Engine, book: Book) -> Ticket:

@@ -10,6 +10,7 @@ from core.config import Settings
 from core.domain.instrument import Instrument
 from core.domain.market import Bar, Candle, Funding, Mark, Ticker
 from core.domain.orders import Fill, OrderReport
+from core.engine.clusters import ClusterWatch
 from core.engine.feed import Feed
 from core.engine.market import MarketState
 from core.engine.narrator import Narrator
@@ -50,6 +51,7 @@ class Engine(Walk):
         self.narrator = narrator
         self.feed = Feed(list(instruments), settings.universe.bar_ms, settings.venue.bar_timeout_s)
         self.market = MarketState(list(instruments.values()))
+        self.clusters = ClusterWatch(traders)
         self.trading = asyncio.Event()
         self._early: list[Candle] | None = []
         self._funding: dict[str, Funding] = {}
@@ -101,6 +103,7 @@ class Engine(Walk):
         self.market.bar(bar)
         self._bar = bar
         self.warm(bar)
+        self.clusters.take(self.views)
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -181,6 +184,7 @@ class Engine(Walk):
         self.market.bar(bar)
         self._bar = bar
         await self.step(bar)
+        self.clusters.take(self.views)
         if self.venue.capabilities.lockstep:
             await self.executor.idle()
         await self.finish(bar)

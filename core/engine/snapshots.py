@@ -1,5 +1,6 @@
 """What the screen gets, made from the books, the last view and the market. Floats for the eye only."""
 
+import math
 from collections import deque
 from decimal import Decimal
 
@@ -9,6 +10,7 @@ import numpy as np
 from core.clock import monotonic, wall_ms
 from core.domain.account import Book
 from core.domain.decision import View
+from core.domain.market import Floats
 from core.domain.snapshot import (
     Clusters,
     Equity,
@@ -20,7 +22,6 @@ from core.domain.snapshot import (
     Status,
     Stream,
 )
-from core.engine.clusters import correlation_clusters
 from core.engine.engine import Engine
 
 CURVE = 720
@@ -67,15 +68,14 @@ def snapshot(base: Status, phase: Phase, lag: Lag, engine: Engine | None, log: l
     if engine is None or engine.bar is None:
         return Snapshot(status, [], EMPTY_PAIRS, [], EMPTY_EQUITY, Clusters("", [], [], []), log)
     streams = engine.market.rows()
-    view = engine.views[engine.traders[0].strategy.name]
-    positions = [_position(engine, book, view) for book in engine.journal.books.open_books()]
+    held = engine.journal.books.open_books()
     return Snapshot(
         status=_status(status, engine, streams),
         streams=streams,
-        pairs=_pairs(engine, view),
-        positions=positions,
+        pairs=_pairs(engine),
+        positions=[_position(engine, book) for book in held],
         equity=_equity(engine),
-        clusters=correlation_clusters(view.assets, view.correlation),
+        clusters=engine.clusters.table(engine.views, held),
         log=log,
     )
 
@@ -95,13 +95,22 @@ def _status(status: Status, engine: Engine, streams: list[Stream]) -> Status:
     )
 
 
-def _pairs(engine: Engine, view: View) -> PairTable:
-    outcome = engine.outcomes.get(engine.traders[0].strategy.name)
+def _stray(view: View) -> Floats:
+    """(P,) how far each pair stands from where it belongs: a spread from its mean, an asset from its cluster."""
+    return next(view.column(name) for name in ("z_score", "residual") if name in view.names)
+
+
+def _pairs(engine: Engine) -> PairTable:
+    """The pairs of the first strategy that trades pairs; where none does, the single assets of the first."""
+    name = next((t for t in engine.traders if any(p.b for p in t.features.pairs)), engine.traders[0]).strategy.name
+    view, outcome = engine.views[name], engine.outcomes.get(name)
     held = {book.pair for book in engine.journal.books.open_books()}
     names = [pair.name for pair in view.pairs]
     index = {asset: i for i, asset in enumerate(view.assets)}
-    a, b = ([index[getattr(pair, leg)] for pair in view.pairs] for leg in ("a", "b"))
-    z = view.column("z_score")
+    a = [index[pair.a] for pair in view.pairs]
+    b = [index[pair.b or pair.a] for pair in view.pairs]
+    single = np.array([not pair.b for pair in view.pairs])
+    z = _stray(view)
     why, score = ["warming up"] * len(names), np.zeros(len(names))
     direction = np.zeros(len(names), np.int8)
     if outcome is not None:
@@ -117,9 +126,9 @@ def _pairs(engine: Engine, view: View) -> PairTable:
         probability=view.probability.round(4).tolist(),
         score=score.round(4).tolist(),
         direction=[int(d) for d in direction],
-        funding=(view.funding[a] - view.funding[b]).tolist(),
-        correlation=view.correlation[a, b].round(4).tolist(),
-        spread=view.column("spread").tolist(),
+        funding=(view.funding[a] - np.where(single, 0.0, view.funding[b])).tolist(),
+        correlation=np.where(single, np.nan, view.correlation[a, b]).round(4).tolist(),
+        spread=(view.column("spread") if "spread" in view.names else view.close).tolist(),
         why=why,
         held=[name in held for name in names],
     )
@@ -139,11 +148,10 @@ def legs_of(engine: Engine, book: Book) -> list[LegRow]:
     return [_leg(engine, row) for row in rows]
 
 
-def _position(engine: Engine, book: Book, view: View) -> PositionRow:
+def _position(engine: Engine, book: Book) -> PositionRow:
     books = engine.journal.books
     legs = legs_of(engine, book)
     pnl = sum(leg.pnl for leg in legs) + float(book.realized + book.fees + book.funding)
-    names = [pair.name for pair in view.pairs]
     working = {(i.strategy, i.pair): i.action for i in books.unsettled()}.get((book.strategy, book.pair))
     bar = engine.bar
     assert bar is not None
@@ -154,7 +162,7 @@ def _position(engine: Engine, book: Book, view: View) -> PositionRow:
         legs=legs,
         gross=float(book.gross),
         z_entry=book.z,
-        z_now=float(view.column("z_score")[names.index(book.pair)]),
+        z_now=_z_now(engine.views.get(book.strategy), book.pair),
         pnl=pnl,
         pnl_share=pnl / float(book.gross) if book.gross else 0.0,
         stop=-book.stop,
@@ -162,11 +170,17 @@ def _position(engine: Engine, book: Book, view: View) -> PositionRow:
         fees=float(book.fees),
         funding=float(book.funding),
         opened_ms=book.opened,
-        bars=(bar.close_ms - book.opened) // view.bar_ms,
+        bars=(bar.close_ms - book.opened) // engine.settings.universe.bar_ms,
         origin=books.intents[book.intent].intent.origin,
         working="" if working is None else {"open": "opening", "close": "closing"}[working],
         protected=all(leg.instrument in books.protections for leg in book.legs),
     )
+
+
+def _z_now(view: View | None, pair: str) -> float:
+    """NaN where its strategy does not run any more, or does not know the pair."""
+    place = next((i for i, known in enumerate(view.pairs) if known.name == pair), None) if view else None
+    return float(_stray(view)[place]) if view is not None and place is not None else math.nan
 
 
 def _equity(engine: Engine) -> Equity:

@@ -43,7 +43,7 @@ from core.link.wire import (
 
 Handle = Callable[[Command], Awaitable[Reply]]
 
-HARMLESS = frozenset({"preview", "status"})
+HARMLESS = frozenset({"preview", "status", "trail"})
 """Commands that change nothing: all that a read-only client may send."""
 IN_FLIGHT = 8
 """Commands that one client may have waiting for their replies."""

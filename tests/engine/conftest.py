@@ -11,7 +11,9 @@ from tests.engine.desk import Desk
 from tests.engine.processes import Home
 from tests.execution.virtual import VirtualLoop
 
-VIRTUAL = ("test_feed", "test_engine_steps", "test_commands", "test_snapshots", "test_narrator")
+VIRTUAL = (
+    "test_feed", "test_engine_steps", "test_commands", "test_snapshots", "test_narrator", "test_cluster_watch",
+)  # fmt: skip
 
 
 def pytest_asyncio_loop_factories(

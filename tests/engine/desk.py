@@ -20,6 +20,7 @@ from core.engine.narrator import Narrator
 from core.engine.snapshots import Lag, Phase, snapshot
 from core.engine.supervisor import prepare_account
 from core.execution.journal import Journal
+from core.execution.risk import Limits
 from core.matching.types import Quote
 from core.portfolio.books import Books
 from core.portfolio.ledger import SyncLedger
@@ -114,12 +115,18 @@ class Desk:
         narrator = Narrator()
         narrator.sink(self.lines.append)
         journal = Journal(self.ledger, books)
-        self.engine = Engine(self.settings, self.venue, journal, [trader], instruments, narrator)
+        self.engine = Engine(
+            self.settings, self.venue, journal, [trader, *self.beside(limits)], instruments, narrator
+        )
         self.commands = Commands(self.view, asyncio.Event())
         self.commands.engine = self.engine
         self._tasks = [asyncio.create_task(self.engine.pump())]
         await self.engine.start()
         return self
+
+    def beside(self, limits: Limits) -> list[Trader]:
+        """Traders beside the plain z-score rule."""
+        return []
 
     @property
     def books(self) -> Books:
