@@ -20,18 +20,20 @@ def is_compact(size: Size) -> bool:
     return size.width < COMPACT_WIDTH or size.height < COMPACT_HEIGHT
 
 
-def regions(size: Size, positions: Callable[[int], int], maximised: str = "") -> dict[str, Region]:
+def regions(
+    size: Size, positions: Callable[[int], int], maximised: str = "", clusters: int = 0
+) -> dict[str, Region]:
     """The region of every panel that is shown on a board of `size`.
 
     `positions` tells how many lines the positions panel would like at a width; it gets them unless that starves
-    the pairs.
+    the pairs. `clusters` is how many lines the clusters would like where all panels are shown: up to a third.
     Panels that are not in the answer are hidden: keys still reach them, maximised.
     """
     width, height = size
     if maximised:
         return {maximised: Region(0, 0, width, height)}
     if not is_compact(size):
-        return _two_columns(width, height, positions)
+        return _two_columns(width, height, positions, clusters)
     if height >= 2 * COMPACT_HEIGHT - 16:
         return _tall(width, height, positions)
     return _small(width, height, positions)
@@ -67,7 +69,7 @@ def _tall(width: int, height: int, positions: Callable[[int], int]) -> dict[str,
     }
 
 
-def _two_columns(width: int, height: int, positions: Callable[[int], int]) -> dict[str, Region]:
+def _two_columns(width: int, height: int, positions: Callable[[int], int], wanted: int) -> dict[str, Region]:
     """Trading on the left, the account and the market on the right."""
     left = max(round(width * 0.66), 79) if width < 200 else round(width * 0.6)
     middle = min(positions(left - FRAME) + FRAME, height - 20)
@@ -75,7 +77,7 @@ def _two_columns(width: int, height: int, positions: Callable[[int], int]) -> di
     log = max(min(height // 4, height - middle - ALL_PAIRS), 7 if height < 40 else 10)
     log = max(log, height - middle - ALL_PAIRS)
     top = height - log - middle
-    clusters = min(max(height // 6, 6), 9)
+    clusters = max(min(max(height // 6, 6), 9), min(wanted + FRAME, height // 3))
     streams = 13
     equity = height - streams - clusters
     right = width - left

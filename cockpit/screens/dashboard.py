@@ -10,10 +10,12 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from cockpit import format
+from cockpit.screens.cluster import ClusterScreen
 from cockpit.screens.modals import Help, Question, keys
 from cockpit.screens.ticket import OpenTicket
 from cockpit.widgets import PANELS
 from cockpit.widgets.board import Board
+from cockpit.widgets.clusters import ClustersPanel
 from cockpit.widgets.header import Header
 from cockpit.widgets.pairs import PairsPanel
 from cockpit.widgets.panel import Latest, Line, Panel
@@ -115,6 +117,8 @@ class Dashboard(Screen[None]):
                     name == mode or (name == "live" and mode not in ("demo", "okx-demo")), f"-{name}"
                 )
         self.board.update(latest, changed)
+        if "clusters" in changed and isinstance(self.app.screen, ClusterScreen):
+            self.app.screen.ask()
 
     def say(self, banner: str, *, grave: bool = False) -> None:
         """Show a line below the header; nothing if it is empty."""
@@ -156,7 +160,11 @@ class Dashboard(Screen[None]):
         if row is None:
             self.notify("there is no position to close", severity="warning")
             return
-        lines = [*self._legs_of(row), [], *self._note("Both legs are sold or bought back at the market.")]
+        lines = [
+            *self._legs_of(row),
+            [],
+            *self._note(f"{'Both legs are' if len(row.legs) > 1 else 'It is'} sold or bought back at the market."),
+        ]
         if await self.app.push_screen_wait(Question(f"close {row.pair}?", lines, "Close")):
             self.cockpit.act(Command(new_id(), "close", row.pair, who="cockpit"))
 
@@ -194,7 +202,7 @@ class Dashboard(Screen[None]):
         lines: list[Line] = [
             [
                 (f" {row.pair} ", p.strong),
-                (f"{side_word(row.side)} the spread  ", p.text),
+                (f"{side_word(row.side)} {'the spread' if len(row.legs) > 1 else row.pair}  ", p.text),
                 (f"{format.number(row.pnl, sign=True)} USDT {format.percent(row.pnl_share)}", p.signed(row.pnl)),
             ]
         ]
@@ -204,6 +212,15 @@ class Dashboard(Screen[None]):
                 [(f"   {'sell' if leg.units > 0 else 'buy ':<4} {amount} near {format.price(leg.mark)}", p.text)]
             )
         return lines
+
+    @on(ClustersPanel.Looked)
+    @work
+    async def _look_at_asset(self, event: ClustersPanel.Looked) -> None:
+        """Show one asset against its cluster; the one shown last is selected then."""
+        panel = cast(ClustersPanel, self.board.panels["clusters"])
+        last = await self.app.push_screen_wait(ClusterScreen(event.asset, panel.names()))
+        if last in panel.names():
+            panel.choose(panel.names().index(last))
 
     def action_sort(self) -> None:
         self.pairs.cycle()

@@ -68,12 +68,13 @@ class OpenTicket(Question):
     def _ticket_lines(self) -> list[Line]:
         p = self.cockpit.palette
         lines: list[Line] = []
+        what = "the spread" if "/" in self.pair else self.pair
         for side, name in ((1, "long"), (-1, "short")):
             chosen = side == self.side
             lines.append(
                 [
                     (
-                        f" {'(●)' if chosen else '( )'} {name} the spread:{' ' * (7 - len(name))}",
+                        f" {'(●)' if chosen else '( )'} {name} {what}:{' ' * (7 - len(name))}",
                         p.strong if chosen else p.muted,
                     ),
                     (direction(self.pair, side, True), p.strong if chosen else p.muted),

@@ -1,8 +1,9 @@
 """The dashboard's panels. A panel names its topics, its title and how its lines are drawn; `PANELS` lists them."""
 
+from cockpit.widgets.clusters import ClustersPanel
 from cockpit.widgets.equity import EquityPanel
 from cockpit.widgets.log import LogPanel
-from cockpit.widgets.market import ClustersPanel, StreamsPanel
+from cockpit.widgets.market import StreamsPanel
 from cockpit.widgets.pairs import PairsPanel
 from cockpit.widgets.panel import Panel
 from cockpit.widgets.positions import PositionsPanel

@@ -44,7 +44,13 @@ class Board(Container):
 
     def regions(self, size: Size) -> dict[str, Region]:
         """Where each panel goes on a board of `size`."""
-        return regions(size, self.panels["positions"].wanted, self.maximised)
+        return regions(size, self.panels["positions"].wanted, self.maximised, self._clusters)
+
+    @property
+    def _clusters(self) -> int:
+        """Lines for a table of all assets; groups in a line each take what they get."""
+        panel = self.panels["clusters"]
+        return panel.wanted(0) if panel.heading else 0
 
     @property
     def shown(self) -> list[Panel]:
@@ -56,7 +62,7 @@ class Board(Container):
         for panel in self.panels.values():
             if panel.topics & changed:
                 panel.update(latest)
-        if "positions" in changed:
+        if changed & {"positions", "clusters"}:
             self.refit()
 
     def refit(self) -> None:

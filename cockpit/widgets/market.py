@@ -1,12 +1,10 @@
-"""The market's side: streams of each asset, and which assets move together."""
+"""The market's side: the stream of each asset."""
 
 from cockpit import format
 from cockpit.widgets.panel import Cell, Line, Panel
 from cockpit.widgets.table import Column, Columns
 from core.domain.snapshot import Stream
 
-INDENT = 9
-"""Cells before the assets of a cluster."""
 GLYPHS = {"live": "●", "stale": "◐", "down": "○"}
 
 
@@ -69,55 +67,3 @@ class StreamsPanel(Panel):
         state = self._row(row).state
         style = self.palette.muted if state == "live" else self.palette.attention
         return f"{GLYPHS.get(state, '?')} {state}", style if state != "down" else self.palette.loss
-
-
-class ClustersPanel(Panel):
-    """One line a cluster. The title's end says by which method they were found."""
-
-    topics = frozenset({"clusters"})
-    title = "clusters"
-
-    def groups(self) -> list[tuple[str, list[tuple[str, float]]]]:
-        """Clusters as a title and their assets with their mean correlations; the largest first, and last the assets
-        that belong to none."""
-        clusters = self.latest.clusters
-        if clusters is None:
-            return []
-        found: dict[int, list[tuple[str, float]]] = {}
-        for asset, cluster, similarity in zip(clusters.asset, clusters.cluster, clusters.similarity, strict=True):
-            found.setdefault(cluster, []).append((asset, similarity))
-        together = sorted((group for group in found.values() if len(group) > 1), key=len, reverse=True)
-        alone = [group[0] for group in found.values() if len(group) == 1]
-        titled = [(f"ρ {format.plain(sum(mean for _, mean in group) / len(group))}", group) for group in together]
-        return [*titled, ("alone", alone)] if alone else titled
-
-    def count(self) -> int:
-        return len(self._wrapped(self.scrollable_content_region.width))
-
-    def wanted(self, width: int) -> int:
-        return len(self._wrapped(width))
-
-    def sync(self) -> None:
-        self.note(self.latest.clusters.method if self.groups() and self.latest.clusters else "")
-        super().sync()
-
-    def line(self, index: int, width: int) -> Line:
-        return self._wrapped(width)[index]
-
-    def _wrapped(self, width: int) -> list[Line]:
-        """The clusters, each on as many lines as it takes."""
-        p = self.palette
-        lines: list[Line] = []
-        for title, group in self.groups():
-            each = title != "alone" and width >= INDENT + 11 * len(group)  # room for every asset's own number
-            line: Line = [(f" {title:<{INDENT - 1}}", p.muted)]
-            room = width - INDENT
-            for asset, similarity in group:
-                value = f" {format.plain(similarity)}" if each else ""
-                if len(asset) + len(value) > room:
-                    lines.append(line)
-                    line, room = [(" " * INDENT, p.muted)], width - INDENT
-                line += [(asset, p.text), (f"{value}  ", p.muted)]
-                room -= len(asset) + len(value) + 2
-            lines.append(line)
-        return lines or [[(" not enough bars yet", p.muted)]]

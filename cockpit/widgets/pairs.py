@@ -12,16 +12,17 @@ from core.domain.snapshot import PairTable
 SORTS = ("score", "z", "probability", "funding", "correlation", "name")
 """What `s` cycles through; numbers fall (z and funding by size), names rise."""
 WORDS = {1: "long", -1: "short", 0: ""}
+ARROWS = {1: "↑", -1: "↓"}
 
 
 def direction(name: str, side: int, words: bool) -> str:
-    """What trading the pair would mean for each leg: `short BTC, long ETH`, or `↓BTC ↑ETH`."""
+    """What trading the pair would mean for each leg: `short BTC, long ETH`, or `↓BTC ↑ETH`; `long BTC` of one."""
     a, _, b = name.partition("/")
     if side == 0:
         return "·"
     if words:
-        return f"{WORDS[side]} {a}, {WORDS[-side]} {b}"
-    return f"↓{a} ↑{b}" if side < 0 else f"↑{a} ↓{b}"
+        return f"{WORDS[side]} {a}" + (f", {WORDS[-side]} {b}" if b else "")
+    return f"{ARROWS[side]}{a}" + (f" {ARROWS[-side]}{b}" if b else "")
 
 
 class PairsPanel(Choosing):

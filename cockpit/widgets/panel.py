@@ -77,7 +77,7 @@ class Panel(ScrollView, can_focus=True, inherit_bindings=False):
     topics: ClassVar[frozenset[str]]
     """Topics whose change calls `update`."""
     title: ClassVar[str]
-    heading: ClassVar[int] = 0
+    heading: int = 0
     """Lines on top that do not scroll."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

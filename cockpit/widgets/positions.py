@@ -1,4 +1,4 @@
-"""What is held: each pair with both legs, where its P&L stands between stop and target."""
+"""What is held: each pair or single asset with its legs, where its P&L stands between stop and target."""
 
 from cockpit import format
 from cockpit.widgets.panel import Choosing, Line, column
@@ -9,7 +9,7 @@ WIDE = 90
 
 
 def side_word(side: int) -> str:
-    """`long` or `short` (the spread)."""
+    """`long` or `short` (the spread, or the asset)."""
     return "long" if side > 0 else "short"
 
 
@@ -78,6 +78,8 @@ class PositionsPanel(Choosing):
         stop, target = format.percent(row.stop, 1), format.percent(row.target, 1)
         if wide:
             stop, target = f"stop {stop} ", f" {target} target"
+        if not row.stop and not row.target:  # its strategy holds it by weight, and sets neither
+            stop, target = " " * len(stop), " " * len(target)
         left: Line = [
             (f"{chosen}{column(row.pair, 9)}{gap}", p.strong),
             (f"{side_word(row.side):<5}{gap}", p.text),
@@ -102,7 +104,7 @@ class PositionsPanel(Choosing):
 
     def _legs(self, row: PositionRow, width: int) -> Line:
         p = self.palette
-        room = (width - 3) // 2
+        room = (width - 3) // max(len(row.legs), 2)
         cells: Line = [("   ", p.muted)]
         for leg in row.legs:
             amount = f"{format.amount(leg.units, 9)} {leg.asset} "

@@ -17,6 +17,7 @@ import msgspec
 from core.domain.instrument import pairs_of
 from core.domain.snapshot import (
     Clusters,
+    ClusterTrail,
     Command,
     Equity,
     LegRow,
@@ -44,7 +45,9 @@ CLUSTER = {"BTC": 0, "ETH": 0, "SOL": 0, "AVAX": 0, "BNB": 1, "XRP": 1, "ADA": 1
 class Scene:
     """A market of ten assets, 45 pairs, two positions and an account, all from one seed. `step` moves it on."""
 
-    def __init__(self, seed: int = 7) -> None:
+    def __init__(self, seed: int = 7, *, learned: bool = False) -> None:
+        self.learned = learned
+        """Whether the cluster strategy runs, too: with a trained model's table, and a single asset held."""
         self.chance = random.Random(seed)
         self.prices = dict(PRICES)
         self.pairs = pairs_of(tuple(PRICES))
@@ -155,7 +158,14 @@ class Scene:
         return [
             self._position("SOL/AVAX", -1, 2.31, [("SOL", -6.6, 152.104), ("AVAX", 46.3, 21.5071)], 6, "strategy"),
             self._position("ADA/DOT", 1, -1.87, [("ADA", 3000.0, 0.33502), ("DOT", -217.0, 4.6188)], 2, "manual"),
+            *([self._single("LINK", -42.0, 10.4012)] if self.learned else []),
         ]
+
+    def _single(self, asset: str, units: float, entry: float) -> PositionRow:
+        row = self._position(asset, -1, 0.0, [(asset, units, entry)], 3, "strategy")
+        told = self.clusters()
+        z = told.residual[told.asset.index(asset)]
+        return msgspec.structs.replace(row, strategy="cluster", z_now=z, stop=-0.0, target=0.0)
 
     def _position(
         self, pair: str, side: int, z: float, legs: list[tuple[str, float, float]], bars: int, origin: str
@@ -164,9 +174,9 @@ class Scene:
         gross = sum(abs(row.units) * row.entry for row in rows)
         pnl = sum(row.pnl for row in rows) - 1.0
         return PositionRow(
-            pair=pair, strategy="divergence", side=side, legs=rows, gross=gross, z_entry=z, z_now=self.z[pair],
-            pnl=pnl, pnl_share=pnl / gross, stop=-0.06, target=0.05, fees=-1.0, funding=0.03,
-            opened_ms=NOW - bars * HOUR, bars=bars, origin=origin, working="",
+            pair=pair, strategy="divergence", side=side, legs=rows, gross=gross, z_entry=z,
+            z_now=self.z.get(pair, 0.0), pnl=pnl, pnl_share=pnl / gross, stop=-0.06, target=0.05, fees=-1.0,
+            funding=0.03, opened_ms=NOW - bars * HOUR, bars=bars, origin=origin, working="",
             protected=pair != "ADA/DOT" or bars > 1,
         )  # fmt: skip
 
@@ -199,10 +209,45 @@ class Scene:
         return Snapshot(
             status=self.status, streams=self.streams(), pairs=self.table(), positions=self.positions(),
             equity=self.equity(), log=list(self.log),
-            clusters=Clusters(
-                "168-bar correlation", list(PRICES), [CLUSTER[a] for a in PRICES],
-                [0.71 + 0.02 * (i % 7) for i in range(len(PRICES))],
-            ),
+            clusters=self.clusters(),
+        )  # fmt: skip
+
+    def clusters(self) -> Clusters:
+        """What correlations say, or a model: DOGE is out, DOT has drifted to another cluster, LINK strays."""
+        assets, groups = list(PRICES), [CLUSTER[asset] for asset in PRICES]
+        similarity = [0.71 + 0.02 * (i % 7) for i in range(len(assets))]
+        if not self.learned:
+            return Clusters("168-bar correlation", assets, groups, similarity)
+        gate = {"DOGE": 0.03, "DOT": 0.61, "AVAX": 0.44}
+        residual = {"LINK": 2.62, "DOT": -1.31, "SOL": -0.84, "AVAX": 0.57, "BTC": 0.21, "ETH": -0.12, "DOGE": 3.3}
+        weight = {"LINK": -0.0871, "DOT": 0.0094}
+        before = {"DOT": 0, "XRP": 1}
+        return Clusters(
+            "model 5d1c0a77", assets, groups, similarity,
+            gate=[gate.get(asset, 0.98) for asset in assets],
+            residual=[residual.get(asset, 0.05 * i - 0.2) for i, asset in enumerate(assets)],
+            signal=[10 * weight.get(asset, 0.0) for asset in assets],
+            weight=[weight.get(asset, 0.0) for asset in assets],
+            held=[-0.0874 if asset == "LINK" and self.held else 0.0 for asset in assets],
+            cluster_before=[before.get(asset, CLUSTER[asset]) for asset in assets],
+            gate_before=[{"DOT": 0.93, "AVAX": 0.91}.get(asset, gate.get(asset, 0.98)) for asset in assets],
+        )  # fmt: skip
+
+    def trail(self, asset: str) -> ClusterTrail:
+        """An asset's last 120 bars, which end at what the table says."""
+        told, chance, bars = self.clusters(), random.Random(asset), 120
+        row = told.asset.index(asset)
+        consensus = [1.2 * math.sin(i / 17) + chance.gauss(0, 0.12) for i in range(bars)]
+        far = [told.residual[row] * (i / (bars - 1)) ** 3 + chance.gauss(0, 0.3) for i in range(bars - 1)]
+        far.append(told.residual[row])
+        return ClusterTrail(
+            asset=asset, ts=[NOW - (bars - 1 - i) * HOUR for i in range(bars)],
+            z=[a + b for a, b in zip(consensus, far, strict=True)], consensus=consensus,
+            cluster=[told.cluster_before[row]] * (bars - 1) + [told.cluster[row]],
+            gate=[told.gate_before[row] + (told.gate[row] - told.gate_before[row]) * (i / (bars - 1)) ** 6
+                  for i in range(bars)],
+            weight=[told.weight[row] * (i == bars - 1) for i in range(bars)],
+            threshold=2.03, stop_threshold=3.94, why="held: its weight has moved within the band of 1.00%",
         )  # fmt: skip
 
 
@@ -218,12 +263,14 @@ class FakeEngine:
     @property
     def acted(self) -> list[Command]:
         """The commands that change something."""
-        return [command for command in self.seen if command.name not in ("preview", "status")]
+        return [command for command in self.seen if command.name not in ("preview", "status", "trail")]
 
     async def handle(self, command: Command) -> Reply:
         self.seen.append(command)
         if command.name == "preview":
             return Reply(command.id, True, "", self.ticket(command))
+        if command.name == "trail":
+            return Reply(command.id, True, "", trail=self.scene.trail(command.pair))
         if command.name in ("pause", "resume"):
             state = "paused" if command.name == "pause" else "active"
             self.scene.status = msgspec.structs.replace(self.scene.status, state=state)

@@ -52,3 +52,8 @@ def test_more_positions_take_room_from_pairs_but_do_not_starve_them() -> None:
 
 def test_a_maximised_panel_has_all_the_room() -> None:
     assert regions(Size(80, 20), lambda width: 4, "log") == {"log": Size(80, 20).region}
+
+
+def test_a_table_of_all_assets_takes_up_to_a_third() -> None:
+    few, ten, many = (regions(Size(160, 45), lambda width: 6, clusters=count) for count in (0, 11, 501))
+    assert few["clusters"].height < ten["clusters"].height == 13 <= many["clusters"].height == 15
