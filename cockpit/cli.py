@@ -10,6 +10,7 @@ import typer
 
 from cockpit import cli_data, cli_research
 from cockpit.options import (
+    PASSED_ON,
     Candles,
     Commands,
     Config,
@@ -243,6 +244,22 @@ def train_divergence(
     from cockpit.commands import jobs
 
     jobs.train_divergence(data, funding, train_bars, seed, as_json=json, config=config)
+
+
+@train.command("cluster", context_settings=PASSED_ON)
+def train_cluster(ctx: typer.Context, quiet: cli_research.Quiet = False) -> None:
+    """Learn which assets belong together, and when one that strays is worth trading.
+
+    Trains on --data virtual (a made-up market with planted groups), a file of candles, or a data set of the lake;
+    judges on the days after; stores a bundle. Every parameter of the table train.cluster of config.toml is an
+    option, as --n-clusters, --window, --epochs or --seed; --checkpoint FILE with --resume goes on after a stop,
+    --curves FOLDER is for TensorBoard. All of them: python -m core.models train cluster --help.
+
+    Example:  cockpit train cluster --data virtual --epochs 20
+    """
+    from cockpit.commands import jobs
+
+    jobs.train_cluster(ctx.args, quiet=quiet)
 
 
 @config.command("check")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cockpit.options import Config, Funding, Json, Seed, TrainBars
+from cockpit.options import PASSED_ON, Config, Funding, Json, Seed, TrainBars
 
 RESEARCH = "Research"
 
@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     for command in (backtest, sweep, audit):
         app.command(rich_help_panel=RESEARCH)(command)
+    app.command("walk-forward", rich_help_panel=RESEARCH, context_settings=PASSED_ON)(walk_forward)
 
 
 def backtest(
@@ -126,3 +127,17 @@ def audit(
 
     run = research.Run(None, data, funding, from_, to, seed, train_bars, tuple(set_ or ()), config)
     research.audit(strategy, run, model=model, as_json=json, quiet=quiet)
+
+
+def walk_forward(ctx: typer.Context, strategy: StrategyName, quiet: Quiet = False) -> None:
+    """Learn from the past, trade the days after, slide on: how a strategy does where its model has never been.
+
+    Each segment's model, thresholds and universe come from the bars before it alone. What all segments decided is
+    stitched to one run out of sample, with costs, beside equal weights and fixed clusters. A walk that was
+    interrupted goes on with --resume. All options: python -m core.research walk-forward --help.
+
+    Example:  cockpit walk-forward cluster --data perp-1h --train-days 252 --test-days 63
+    """
+    from cockpit.commands import research
+
+    research.walk_forward(strategy, ctx.args, quiet=quiet)

@@ -22,6 +22,9 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Of a command whose options are those of the job that it starts: the job checks them."""
+
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings (default: ./config.toml, if there)")
 ]

@@ -70,7 +70,7 @@ def backtest(strategy: str, run: Run, *, report: Path | None, compare: bool, as_
 def audit(strategy: str, run: Run, *, model: Path | None, as_json: bool, quiet: bool) -> None:
     """Both verdicts, as the audit itself words them; code 1 where integrity did not pass."""
     own = flags(model=model.absolute() if model else None, json=as_json)
-    _pass_on(["audit", strategy, *run.words(), *own], quiet)
+    pass_on(RESEARCH, ["audit", strategy, *run.words(), *own], quiet)
 
 
 def sweep(
@@ -78,12 +78,17 @@ def sweep(
 ) -> None:
     """Many parameter sets, ranked as the sweep itself words it."""
     own = flags(grid=tuple(grid), trials=trials, on=on, json=as_json)
-    _pass_on(["sweep", strategy, *run.words(), *own], quiet)
+    pass_on(RESEARCH, ["sweep", strategy, *run.words(), *own], quiet)
 
 
-def _pass_on(words: Sequence[str], quiet: bool) -> None:
-    """Print what research says: it may have found something, and fail for it."""
-    ended = follow(RESEARCH, words, quiet=quiet)
+def walk_forward(strategy: str, words: Sequence[str], *, quiet: bool) -> None:
+    """Segment after segment, as research itself words it; it checks the `words` of its options."""
+    pass_on(RESEARCH, ["walk-forward", strategy, *words], quiet)
+
+
+def pass_on(module: str, words: Sequence[str], quiet: bool) -> None:
+    """Print what a job says: it may have found something, and fail for it."""
+    ended = follow(module, words, quiet=quiet)
     typer.echo(ended.out, nl=False)
     ended.refuse()
 

@@ -140,6 +140,9 @@ def main() -> int:
     if strategy == "sweep":
         print('{"sets": 4}')
         return 0
+    if strategy in ("walk-forward", "train"):
+        print('{"segments": 3}' if strategy == "walk-forward" else '{"bundle": "b"}')
+        return 0
     if strategy == "refused":
         print("data set 'perp': its hashes do not hold", file=sys.stderr)
         return 1

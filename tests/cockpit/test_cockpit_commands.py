@@ -21,7 +21,8 @@ from core.domain.snapshot import Command, Reply
 
 COMMANDS = [
     "demo", "run", "attach", "status", "pause", "resume", "stop", "open", "close", "flatten",
-    "train divergence", "data import", "data download", "data list", "data check", "data snapshot", "data verify",
+    "train divergence", "train cluster", "data import", "data download", "data list", "data check", "data snapshot",
+    "data verify",
     "config check", "config show", "config path",
 ]  # fmt: skip
 ASKING = [

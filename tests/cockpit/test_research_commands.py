@@ -18,6 +18,7 @@ from core.domain.backtest import Document, Statistics
 HERE = Path(__file__).resolve().parent
 PROGRAM = (
     "from cockpit.commands import research; research.BACKTEST = research.RESEARCH = 'standin'\n"
+    "from cockpit.commands import jobs; jobs.MODELS = 'standin'\n"
     "from cockpit.cli import main; main()"
 )
 
@@ -169,7 +170,23 @@ async def test_a_sweep_is_told_as_it_words_itself(shell: Shell) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["backtest", "sweep", "audit"])
+async def test_a_walk_forward_passes_every_option_on(shell: Shell) -> None:
+    done = await shell("walk-forward cluster --data perp-1h --train-days 252 --fresh --set k=40 -q --json")
+    assert (done.code, done.out, done.err) == (0, '{"segments": 3}\n', "")
+    assert shell.asked["words"] == [
+        "cluster", "--data", "perp-1h", "--train-days", "252", "--fresh", "--set", "k=40", "--json"
+    ]  # fmt: skip
+
+
+async def test_training_clusters_passes_every_option_on(shell: Shell) -> None:
+    done = await shell("train cluster --data virtual --n-clusters 5 --start-from a.safetensors --json")
+    assert (done.code, done.out, done.err) == (0, '{"bundle": "b"}\n', "reading data\n")
+    assert shell.asked["words"] == [
+        "cluster", "--data", "virtual", "--n-clusters", "5", "--start-from", "a.safetensors", "--json"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["backtest", "sweep", "audit", "walk-forward"])
 async def test_each_help_of_research_teaches_with_an_example(shell: Shell, command: str) -> None:
     done = await shell(f"{command} --help")
     assert done.code == 0 and f"cockpit {command}" in done.out.partition("Example:")[2].partition("\n")[0]
