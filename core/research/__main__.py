@@ -21,7 +21,7 @@ from core.domain.market import Floats
 from core.jobs import part
 from core.models.kinds import loaded
 from core.research.audit import Task, audit, audit_baseline
-from core.research.sweep import axes_of, swept, text
+from core.research.sweep import axes_of, refuse_unknown, swept, text
 from core.research.words import lines
 
 PREPARED = 0.3
@@ -124,6 +124,7 @@ def _swept(given: argparse.Namespace) -> int:
     if given.strategy in BASELINES:
         raise UserError(f"{given.strategy}: a baseline keeps its customary parameters; sweep a strategy", code=2)
     settings, rule, prepared = asked(given)
+    refuse_unknown(axes, rule.params_of(settings))
     desk = desk_of(settings, prepared, rule, part(0.0, PREPARED))
     told = swept(desk, axes, given.trials, Trials(settings.paths.home), part(PREPARED, 1.0))
     print(msgspec.json.encode(told).decode() if given.json else text(told))

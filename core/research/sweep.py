@@ -1,21 +1,24 @@
 """A sweep, told as what it is: many trials, of which the best one is judged with regard to all."""
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from math import sqrt
 
 import msgspec
+from pydantic import ValidationError
 
 from core.backtest.document import analyse, document
 from core.backtest.metrics import YEAR_MS
 from core.backtest.run import Desk
 from core.backtest.statistics import overfitting_probability
-from core.backtest.sweep import GRID, Params, Sweep, Value, draws, grid, sweep
+from core.backtest.sweep import GRID, Sweep, Value, draws, grid, sweep
+from core.backtest.sweep import Params as Given
 from core.backtest.trials import Trials, trial
 from core.backtest.vectorised import run_vectorised
 from core.domain.errors import UserError
 from core.domain.sweep import SetFigures, Swept
 from core.jobs import Progress
-from core.strategies.params import DivergenceParams
+from core.strategies.params import DivergenceParams, Params
 from core.trader import Trader
 
 BLOCK = 24
@@ -66,6 +69,25 @@ def axes_of(words: Sequence[str]) -> dict[str, tuple[Value, ...]]:
     return axes
 
 
+def refuse_unknown(axes: Mapping[str, Sequence[Value]], params: Params) -> None:
+    """UserError for an axis that is none of `params`, or that holds a value which that parameter cannot have: told
+    before a model is trained for the sweep."""
+    kind, known = type(params), type(params).model_fields
+    for key, values in axes.items():
+        if key not in known:
+            close = get_close_matches(key, known, 3)
+            way = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
+            raise UserError(f"--grid {key}: no parameter of this strategy; {way}", code=2)
+        for value in values:
+            try:
+                kind.model_validate(params.model_dump() | {key: value})
+            except ValidationError as error:
+                # What two parameters must be to each other is asked of whole sets alone.
+                for wrong in error.errors():
+                    if wrong["loc"]:
+                        raise UserError(f"--grid {key}={value}: {wrong['msg']}", code=2) from None
+
+
 def text(told: Swept) -> str:
     """The ten best sets, and what the best is worth among so many."""
     best = told.best
@@ -93,7 +115,7 @@ def text(told: Swept) -> str:
     )
 
 
-def _with(desk: Desk, given: Params) -> Trader:
+def _with(desk: Desk, given: Given) -> Trader:
     """The desk's trader with the parameters of a set, and the windows they ask for."""
     trader, panel = desk.trader, desk.prepared.panel
     params = DivergenceParams.model_validate(trader.params.model_dump() | given)
@@ -102,7 +124,7 @@ def _with(desk: Desk, given: Params) -> Trader:
     return Trader(trader.strategy, params, features, trader.model, instruments, trader.limits)
 
 
-def _figures(found: Sweep, number: int, params: Params) -> SetFigures:
+def _figures(found: Sweep, number: int, params: Given) -> SetFigures:
     row = {name: float(found.column(name)[number]) for name in ("sharpe", "drawdown", "trades", "wins", "turnover")}
     costs = sum(float(found.column(name)[number]) for name in ("slippage", "fees", "funding"))
     return SetFigures(

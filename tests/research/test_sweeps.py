@@ -71,8 +71,13 @@ def test_the_text_tells_the_best_with_its_interval_and_what_luck_would_do(
     ("words", "said"),
     [
         (("zscore", "--grid", "z_entry"), "write it like"),
-        (("zscore", "--grid", "nonsense=1,2"), "nonsense"),
-        (("zscore", "--grid", "z_entry=-1,2"), "z_entry"),
+        (
+            ("divergence", "--grid", "z_entri=1,2"),
+            "--grid z_entri: no parameter of this strategy; did you mean z_entry",
+        ),
+        (("divergence", "--grid", "nonsense=1,2"), "known are base_size_usdt, budget_usdt, z_window"),
+        (("divergence", "--grid", "z_entry=2,-1"), "--grid z_entry=-1: Input should be greater than 0"),
+        (("zscore", "--grid", "z_exit=0,3"), "z_exit 3.0 is above z_entry 1.0"),
         (("zscore", "--trials", "0"), "at least 1"),
         (("zscore", "--on", "moon"), "moon"),
         (("rsi",), "sweep a strategy"),
