@@ -58,7 +58,7 @@ def _ours(logs: Floats) -> tuple[Callable[[], None], Callable[[], None]]:
 
     def epoch() -> None:
         model.zero_grad()
-        loss(outcome(model(windows).weight, earned, RECIPE.cost_bps), RECIPE).backward()
+        loss(outcome(model.weights(windows), earned, RECIPE.cost_bps), RECIPE).backward()
 
     def prepare() -> None:
         Windows.of(logs, W, K)

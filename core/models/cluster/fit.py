@@ -202,7 +202,7 @@ def _learn(
     model, optimiser = run.model, run.optimiser
     while True:
         optimiser.zero_grad()
-        weight = model(windows).weight
+        weight = model.weights(windows)
         made = outcome(weight[spans.training], earned[spans.training], recipe.cost_bps)
         training = loss(made, recipe)
         with torch.no_grad():

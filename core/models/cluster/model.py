@@ -140,14 +140,22 @@ class ClusterModel(nn.Module):
 
     def forward(self, windows: Windows) -> Told:
         """What the model says of every bar of `windows`."""
+        gate, residual, signal = self._signal(windows)
+        return Told(*(windows.by_bar(grid) for grid in (windows.z, gate, residual, signal, WEIGHT * signal)))
+
+    def weights(self, windows: Windows) -> Tensor:
+        """(R, N) the weights alone: all that the loss looks at."""
+        return WEIGHT * windows.by_bar(self._signal(windows)[-1])
+
+    def _signal(self, windows: Windows) -> tuple[Tensor, Tensor, Tensor]:
+        """Gate, residual and signal, laid as `Windows.z`."""
         sharpness = self.value("scaling_factor")
         arguments = (self.directions(), sharpness / self.value("temp"), self.value("similarity_threshold"))
-        gate, residual = (windows.by_bar(grid) for grid in _strays(*arguments, windows))
+        gate, residual = _strays(*arguments, windows)
         far = residual.abs()
         rising = torch.sigmoid(sharpness * (far - self.value("threshold")))
         falling = torch.sigmoid(sharpness * (self.value("stop_threshold") - far))
-        signal = -torch.sign(residual) * rising * falling * gate
-        return Told(windows.by_bar(windows.z), gate, residual, signal, WEIGHT * signal)
+        return gate, residual, -torch.sign(residual) * rising * falling * gate
 
     def similarities(self, windows: Windows) -> Tensor:
         """(K, R, N) cosines of features and centroids, without a gradient; 0 where there is no feature."""
