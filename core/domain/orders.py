@@ -1,4 +1,7 @@
-"""Intents, orders and fills: what we want, what we asked the exchange, what it did."""
+"""Intents, orders and fills: what we want, what we asked the exchange, what it did.
+
+They hold nothing that could lead back to them, so the garbage collector need not follow them (`gc=False`).
+"""
 
 from decimal import Decimal
 from enum import StrEnum
@@ -35,6 +38,8 @@ class OrderState(StrEnum):
     `ABSENT`: proven never to have reached the exchange (looked up after its expiry had passed).
     """
 
+    final: bool
+
     PLANNED = "planned"
     LIVE = "live"
     FILLED = "filled"
@@ -42,19 +47,18 @@ class OrderState(StrEnum):
     REJECTED = "rejected"
     ABSENT = "absent"
 
-    @property
-    def final(self) -> bool:
-        return self not in (OrderState.PLANNED, OrderState.LIVE)
+    def __init__(self, name: str) -> None:
+        self.final = name not in ("planned", "live")
 
 
-class Leg(msgspec.Struct, frozen=True):
+class Leg(msgspec.Struct, frozen=True, gc=False):
     """One leg of an intent: `size` signed contracts of `instrument` to trade."""
 
     instrument: str
     size: Decimal
 
 
-class Intent(msgspec.Struct, frozen=True):
+class Intent(msgspec.Struct, frozen=True, gc=False):
     """A wish for one book (strategy, pair), with a leg per instrument of the pair; legs[0] is the base leg.
 
     `ts` is market time. `stop` and `target` are shares of the pair's gross. `z`, `score` and
@@ -79,7 +83,7 @@ class Intent(msgspec.Struct, frozen=True):
     probability: float = 0.0
 
 
-class Order(msgspec.Struct, frozen=True):
+class Order(msgspec.Struct, frozen=True, gc=False):
     """One attempt at one leg. `size` is signed contracts; `expires` is server time in ms, after which
     the exchange must refuse the request (OKX: header `expTime`)."""
 
@@ -95,7 +99,7 @@ class Order(msgspec.Struct, frozen=True):
     reduce_only: bool = False
 
 
-class OrderReport(msgspec.Struct, frozen=True):
+class OrderReport(msgspec.Struct, frozen=True, gc=False):
     """What the exchange says of an order. `filled` is unsigned contracts. `client_id` is empty for orders
     that are not ours; `algo_id` names the trigger order it came from, if any."""
 
@@ -111,7 +115,7 @@ class OrderReport(msgspec.Struct, frozen=True):
     algo_id: str = ""
 
 
-class Fill(msgspec.Struct, frozen=True):
+class Fill(msgspec.Struct, frozen=True, gc=False):
     """One execution. `size` is signed contracts, `fee` is signed (negative: paid), `ts` market time.
 
     `algo_id` is the client id of the trigger order that caused it, if one did."""
@@ -129,7 +133,7 @@ class Fill(msgspec.Struct, frozen=True):
     algo_id: str = ""
 
 
-class Protection(msgspec.Struct, frozen=True):
+class Protection(msgspec.Struct, frozen=True, gc=False):
     """A stop-only catastrophe order that the exchange holds for one instrument's net position.
 
     `size` signed contracts it would trade, `trigger` the mark price that fires it."""

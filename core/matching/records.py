@@ -12,7 +12,7 @@ from core.matching.money import ZERO
 from core.matching.types import Place, Trigger
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """An order: what was asked, `size` signed contracts accepted (reduce-only may have cut it), and the last
     report. `created` ms UTC; `fee` signed (negative: paid); `traded` is the sum of contracts x price."""
 

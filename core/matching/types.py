@@ -9,7 +9,7 @@ from core.domain.account import Bill, Position
 from core.domain.orders import Fill, OrderReport, OrderType
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """`size` signed contracts. `client_id` may be empty."""
 
     client_id: str
@@ -21,7 +21,7 @@ class Place(msgspec.Struct, frozen=True):
     tag: str = ""
 
 
-class Cancel(msgspec.Struct, frozen=True):
+class Cancel(msgspec.Struct, frozen=True, gc=False):
     """By venue id, or by client id among pending orders."""
 
     instrument: str
@@ -29,7 +29,7 @@ class Cancel(msgspec.Struct, frozen=True):
     client_id: str = ""
 
 
-class PlaceTrigger(msgspec.Struct, frozen=True):
+class PlaceTrigger(msgspec.Struct, frozen=True, gc=False):
     """A stop-only trigger order: when the mark reaches `trigger`, a market order of `size` is sent."""
 
     client_id: str
@@ -39,18 +39,18 @@ class PlaceTrigger(msgspec.Struct, frozen=True):
     reduce_only: bool = True
 
 
-class CancelTrigger(msgspec.Struct, frozen=True):
+class CancelTrigger(msgspec.Struct, frozen=True, gc=False):
     instrument: str
     venue_id: str = ""
     client_id: str = ""
 
 
-class SetLeverage(msgspec.Struct, frozen=True):
+class SetLeverage(msgspec.Struct, frozen=True, gc=False):
     instrument: str
     leverage: Decimal
 
 
-class SettleFunding(msgspec.Struct, frozen=True):
+class SettleFunding(msgspec.Struct, frozen=True, gc=False):
     """Settle `rate` (of one period) on the open position at the mark: a long pays a positive rate."""
 
     instrument: str
@@ -64,7 +64,7 @@ Levels = Sequence[tuple[Decimal, Decimal]]
 """(price, contracts) of one side of a book, best first."""
 
 
-class Quote(msgspec.Struct, frozen=True):
+class Quote(msgspec.Struct, frozen=True, gc=False):
     """The market moved: mark (and last) price of an instrument, and its order book: the (bids, asks) of `book`, or
     levels around the mark, their depth made from `turnover`, the value traded per bar."""
 
@@ -74,7 +74,7 @@ class Quote(msgspec.Struct, frozen=True):
     book: tuple[Levels, Levels] | None = None
 
 
-class Rejected(msgspec.Struct, frozen=True):
+class Rejected(msgspec.Struct, frozen=True, gc=False):
     """A command was refused with one of OKX's codes; it has had no effect."""
 
     command: Command
@@ -82,7 +82,7 @@ class Rejected(msgspec.Struct, frozen=True):
     message: str
 
 
-class Trigger(msgspec.Struct, frozen=True):
+class Trigger(msgspec.Struct, frozen=True, gc=False):
     """A trigger order's state: live, effective (fired; `order_id` is the order it sent), canceled, order_failed."""
 
     venue_id: str

@@ -11,7 +11,7 @@ from core.domain.account import Bill
 from core.domain.orders import Fill, Intent, Order, OrderReport, Protection
 
 
-class Event(msgspec.Struct, frozen=True, tag_field="event"):
+class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
     """Something that happened, at market time `ts`."""
 
     ts: int
@@ -60,7 +60,7 @@ class Reported(Event, frozen=True, tag="reported"):
     report: OrderReport
 
 
-class Part(msgspec.Struct, frozen=True):
+class Part(msgspec.Struct, frozen=True, gc=False):
     """The part of a fill that belongs to one intent: signed contracts, and its share of the fee."""
 
     intent: str
@@ -85,7 +85,7 @@ class Settled(Event, frozen=True, tag="settled"):
     detail: str = ""
 
 
-class Share(msgspec.Struct, frozen=True):
+class Share(msgspec.Struct, frozen=True, gc=False):
     """The part of a bill that belongs to one book."""
 
     strategy: str

@@ -76,7 +76,7 @@ class PairBook:
         )
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """The part of a fill by the exchange itself that falls to one book: signed contracts, its share of the fee."""
 
     strategy: str
