@@ -31,8 +31,8 @@ from core.models.cluster.fit import fit, usable
 from core.models.cluster.rule import NAMES, STALE
 from core.models.cluster.score import ClusterScorer
 from core.models.cluster.windows import bars_of
-from core.research.fixed_clusters import Labels, by_kmeans, by_threshold, fixed_wishes
-from core.research.segments import Segment, Stretches, columns, known_assets, market_rows, segments
+from core.research.fixed_clusters import by_kmeans, by_threshold, fixed_wishes
+from core.research.segments import Segment, Stretches, columns, known_assets, segments
 from core.research.walk_forward import Kept, Made, assumed, identity, walk
 from core.strategies.params import ClusterParams
 from core.strategies.registry import strategy
@@ -89,23 +89,11 @@ class ClusterWalk:
         made_by = self.recipe.model_dump(), self.warm, self.most
         return walk(folder, identity(self.panel, told, *made_by), told, self._trained, progress)
 
-    def result(self, folder: Path, done: Sequence[Kept]) -> Result:
-        """What the models in `folder` would have made of the tested bars."""
-        rows = [self._learned(part, folder / kept.model) for part, kept in self._parts(done)]
-        return self._run(CLUSTER, rows)
-
-    def beside(self, done: Sequence[Kept]) -> list[Result]:
-        """What it must beat, on the assets that each segment knew."""
-        by_k, by_rho = [], []
-        for part, kept in self._parts(done):
-            past = self.panel.slice(part.train.start, part.train.stop).only(kept.assets)
-            labels = by_kmeans(past, self.recipe.n_clusters, self.recipe.seed)
-            by_k.append(self._fixed(part, past.assets, labels))
-            by_rho.append(self._fixed(part, past.assets, by_threshold(past, self.recipe.similarity_threshold)))
-        return [self._equal(done), self._run(KMEANS, by_k), self._run(THRESHOLD, by_rho)]
-
-    def _parts(self, done: Sequence[Kept]) -> list[tuple[Segment, Kept]]:
-        return list(zip(self.segments(), done, strict=True))
+    def played(self, folder: Path, done: Sequence[Kept]) -> "Played":
+        """What the models of `train` in `folder` decide, to be run."""
+        union = {asset for kept in done for asset in kept.assets}
+        traded = self.panel.only([asset for asset in self.panel.assets if asset in union])
+        return Played(self, folder, tuple(zip(self.segments(), done, strict=True)), traded)
 
     def _trained(self, segment: Segment, folder: Path, before: Path | None, progress: Progress) -> Made:
         """A `Trainer`: on the assets that the segment's past knows."""
@@ -124,24 +112,47 @@ class ClusterWalk:
         }
         return Made(past.assets, bundle.save(folder, *fitted).path, told)
 
-    def _learned(self, segment: Segment, model: Path) -> Wishes:
-        made = bundle.load(model)
-        scorer = ClusterScorer(made.model, made.meta.assets, made.meta.bar_ms)
-        begin, seen = self._seen(segment, made.meta.assets, scorer.warmup)
+
+@dataclass(frozen=True)
+class Played:
+    """A finished walk, to be run; `panel` holds the assets that were ever known."""
+
+    walk: ClusterWalk
+    folder: Path
+    parts: tuple[tuple[Segment, Kept], ...]
+    panel: Panel
+
+    def result(self) -> Result:
+        """What the models would have made of the tested bars."""
+        return self._run(CLUSTER, [self._learned(part, kept) for part, kept in self.parts])
+
+    def beside(self) -> list[Result]:
+        """What it must beat, on the assets that each segment knew."""
+        by_k, by_rho, recipe = list[Wishes](), list[Wishes](), self.walk.recipe
+        for part, kept in self.parts:
+            past = self.panel.slice(part.train.start, part.train.stop).only(kept.assets)
+            begin, seen = self._seen(part, kept.assets, recipe.window + STALE)
+            for found, labels in (
+                (by_k, by_kmeans(past, recipe.n_clusters, recipe.seed)),
+                (by_rho, by_threshold(past, recipe.similarity_threshold)),
+            ):
+                found.append(self._spread(part, begin, kept.assets, fixed_wishes(seen, labels, recipe)))
+        return [self._equal(), self._run(KMEANS, by_k), self._run(THRESHOLD, by_rho)]
+
+    def _learned(self, segment: Segment, kept: Kept) -> Wishes:
+        made = bundle.load(self.folder / kept.model)
+        scorer = ClusterScorer(made.model, kept.assets, self.panel.bar_ms)
+        begin, seen = self._seen(segment, kept.assets, scorer.warmup)
         told = scorer.history(seen)
         weight, gate, residual, signal = (
             told.values[:, :, NAMES.index(name)] for name in ("weight", "gate", "residual", "signal")
         )
         wishes = Wishes(weight, gate, told.valid[:, :, 0], residual, signal)
-        return self._spread(segment, begin, made.meta.assets, wishes)
-
-    def _fixed(self, segment: Segment, assets: Sequence[str], labels: Labels) -> Wishes:
-        begin, seen = self._seen(segment, assets, self.recipe.window + STALE)
-        return self._spread(segment, begin, assets, fixed_wishes(seen, labels, self.recipe))
+        return self._spread(segment, begin, kept.assets, wishes)
 
     def _seen(self, segment: Segment, assets: Sequence[str], warmup: int) -> tuple[int, Panel]:
         """The tested bars of some assets, after those that fill the windows; and the row of the first."""
-        rows = market_rows(self.panel.slice(0, segment.test.start))
+        rows = np.flatnonzero(self.panel.valid[: segment.test.start, columns(self.panel, assets)].any(axis=1))
         begin = int(rows[max(0, len(rows) - warmup)])
         return begin, self.panel.slice(begin, segment.test.stop).only(assets)
 
@@ -161,46 +172,47 @@ class ClusterWalk:
 
     def _run(self, name: str, rows: Sequence[Wishes]) -> Result:
         """One run of all segments' wishes, one after the other."""
-        market = self._market()
+        market, account = self._market(), self.walk.account
         unknown = np.zeros((market.first, len(self.panel.assets)))
         before = Wishes(unknown, unknown, unknown.astype(np.bool_), unknown, unknown)
         whole = Wishes._make(np.vstack(grids) for grids in zip(before, *rows, strict=True))
-        account, source = self.account, self._source()
         made = run_wishes(
-            name, whole, market, account.params, account.gate, account.cash, account.assumptions, source,
-            seed=self.recipe.seed,
+            name, whole, market, account.params, account.gate, account.cash, account.assumptions, self._source(),
+            seed=self.walk.recipe.seed,
         )  # fmt: skip
-        return self._told(made, {f"train.{key}": value for key, value in _params(self.recipe).items()})
+        return self._told(made, {f"train.{key}": value for key, value in _params(self.walk.recipe).items()})
 
-    def _equal(self, done: Sequence[Kept]) -> Result:
-        market, params = self._market(), self.account.params
+    def _equal(self) -> Result:
+        """Equal shares of what the strategy may hold, in all assets that are known, kept as they were bought."""
+        account = self.walk.account
         sides = np.zeros(self.panel.close.shape, np.int8)
-        for part, kept in self._parts(done):
+        for part, kept in self.parts:
             sides[part.test, columns(self.panel, kept.assets)] = 1
-        sides[~np.isfinite(self.panel.close)] = 0
+        gross = min(account.params.capital_usdt * account.params.max_gross, account.gate.max_gross)
         alone = [Pair(asset, asset) for asset in self.panel.assets]
-        gross = min(params.capital_usdt * params.max_gross, self.account.gate.max_gross)
-        share = np.full(len(alone), gross / max(len(kept.assets) for kept in done))
+        share = np.full(len(alone), gross / max(len(kept.assets) for _, kept in self.parts))
         made = run_signals(
-            EQUAL, sides, market, alone, share, self.account.cash, self.account.assumptions, self._source(),
+            EQUAL, sides, self._market(), alone, share, account.cash, account.assumptions, self._source(),
             params={"gross_usdt": gross}, hedge=np.zeros(len(alone)),
         )  # fmt: skip
         return self._told(made, {})
 
     def _market(self) -> Market:
-        return market_of(self.panel, self.segments()[0].test.start, 0, self.recipe.seed)
+        return market_of(self.panel, self.parts[0][0].test.start, 0, self.walk.recipe.seed)
 
     def _source(self) -> Source:
-        panel, first = self.panel, self.segments()[0].test.start
+        """As of all the data: what was chosen of them is in the parameters."""
+        walk, whole = self.walk, self.walk.panel
         return Source(
-            self.name, self.venue, self.manifest, panel.content_hash, panel.assets, panel.bar_ms,
-            int(panel.ts[first]), int(panel.ts[-1]),
+            walk.name, walk.venue, walk.manifest, whole.content_hash, whole.assets, whole.bar_ms,
+            int(whole.ts[self.parts[0][0].test.start]), int(whole.ts[-1]),
         )  # fmt: skip
 
     def _told(self, made: Result, params: dict[str, float | int | str]) -> Result:
         """The result with all that makes this walk another than others: a trial is known by that."""
-        walked = {"warm": int(self.warm), "purge": self.purge, "most_assets": self.most or 0}
-        words = assumed(self.segments(), self.panel, self.purge, self.warm)
+        walk, told = self.walk, [part for part, _ in self.parts]
+        walked = {"warm": int(walk.warm), "purge": walk.purge, "most_assets": walk.most or 0}
+        words = assumed(told, self.panel, walk.purge, walk.warm)
         return msgspec.structs.replace(
             made, params=made.params | params | walked, assumptions=made.assumptions | words
         )

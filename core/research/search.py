@@ -243,7 +243,7 @@ def _order(row: SetWalk) -> tuple[bool, float]:
 
 
 def _walked(walk: ClusterWalk, folder: Path, progress: Progress) -> Result:
-    return walk.result(folder, walk.train(folder, progress))
+    return walk.played(folder, walk.train(folder, progress)).result()
 
 
 def _walk_folder(folder: Path, number: int) -> Path:

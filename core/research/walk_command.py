@@ -58,7 +58,8 @@ def walk_forward(given: argparse.Namespace) -> str:
         panel, told = at.panel, at.segments()
         done = at.train(folder, part(0.05, 0.9))
         tell(0.9, "running what was decided, and what it must beat")
-        results = [at.result(folder, done), *at.beside(done)]
+        played = at.played(folder, done)
+        results = [played.result(), *played.beside()]
     else:
         panel, told, done, results = _pairs(request, given.config, folder)
     analyses = walked.judged(results, Trials(settings.paths.home))
