@@ -129,10 +129,9 @@ def run_events(
         at_once(venue.set_leverage(name, traders[0].limits.leverage))
     at_once(walk.open())
     at_once(walk.reconcile())
-    for t in range(begin, first):
-        walk.warm(market.panel.bar(t))
-    for t in range(first, end):
-        bar = market.panel.bar(t)
+    for bar in market.panel.bars(begin, first):
+        walk.warm(bar)
+    for t, bar in enumerate(market.panel.bars(first, end), first):
         _catch_up(walk, venue.close_bar())
         series.row(walk, bar, venue.slippage)
         at_once(walk.step(bar))
@@ -205,13 +204,12 @@ class _Series:
     def row(self, walk: Walk, bar: Bar, slippage: float) -> None:
         books = walk.journal.books
         close = dict(zip(walk.traders[0].features.assets, bar.ohlcv[:, 3].tolist(), strict=True))
-        held = [
-            (
-                self._row[book.pair],
-                book.side * sum(abs(float(leg.size * leg.contract)) * close[leg.asset] for leg in book.legs),
-            )
-            for book in books.open_books()
-        ]
+        held = []
+        for book in books.open_books():
+            value = 0.0
+            for leg in book.legs:
+                value += abs(float(leg.size * leg.contract)) * close[leg.asset]
+            held.append((self._row[book.pair], book.side * value))
         self.ts.append(bar.close_ms)
         self.equity.append(float(books.equity(walk.traders[0].prices(bar))))
         self.costs.append((slippage, float(books.fees), float(books.funding)))

@@ -68,17 +68,16 @@ def _adverse(market: Market, matching: Matching) -> list[Point]:
 def quiet(market: Market, matching: Matching, stops: Iterable[Stop], low: Floats, high: Floats) -> bool:
     """Whether nothing of ours can happen while prices stay within `low` .. `high` (N,): no stop is reached, and
     with all positions at their worst at once there is still twice the maintenance margin."""
-    index = market.index
+    index, lows, highs = market.index, low.tolist(), high.tolist()
     for name, buy, price in stops:
         i = index[name]
         # A tick's width, for marks are rounded to ticks.
-        if high[i] * ROUNDING >= price if buy else low[i] <= price * ROUNDING:
+        if highs[i] * ROUNDING >= price if buy else lows[i] <= price * ROUNDING:
             return False
     equity, value = float(matching.cash), 0.0
-    for name, (size, cost) in matching.held().items():
-        i = index[name]
-        worth = float(size * market.instruments[i].contract) * float(low[i] if size > 0 else high[i])
-        equity += worth - float(cost)
+    for name, units, cost in matching.exposed():
+        worth = units * (lows if units > 0 else highs)[index[name]]
+        equity += worth - cost
         value += abs(worth)
     return equity > 2 * float(matching.rules.maintenance_rate) * value
 

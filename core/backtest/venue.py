@@ -76,13 +76,12 @@ class BacktestVenue:
                 if now > self._now:
                     events += self._step(now, (), quotes)
             events += self._step(market.closing, (), self._closes(held))
-        closes = self._closes(held)
-        closing = market.closing
-        market.next_bar()
-        due = [(market.instruments[i].id, rate) for i, rate in market.funding_due()]
+        due = [(market.instruments[i].id, rate) for i, rate in market.funding_due(ahead=1)]
         settled = [SettleFunding(name, Decimal(repr(rate))) for name, rate in due if name in held]
         if settled:
-            events += self._step(closing, (), closes)
+            events += self._step(market.closing, (), self._closes(held))
+        market.next_bar()
+        if settled:
             events += self._step(market.now, settled, ())
         self._now = market.now
         self._quoted.clear()

@@ -9,7 +9,7 @@ at that instant live streams deliver the closed candle and the settled rate in e
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,8 @@ from core.domain.market import Bar, Floats
 
 Ints = NDArray[np.int64]
 EIGHT_HOURS_MS = 28_800_000
+_AT_ONCE = 256
+"""Bars made at a time by who goes through many."""
 _GRIDS = ("open", "high", "low", "close", "volume", "funding_rate")
 
 
@@ -129,9 +131,18 @@ class Panel:
 
     def bar(self, t: int) -> Bar:
         """Bar t as the live feed would deliver it at its close."""
-        ohlcv = np.stack([grid[t] for grid in (self.open, self.high, self.low, self.close, self.volume)], axis=1)
-        opened = int(self.ts[t])
-        return Bar(opened, opened + self.bar_ms, ohlcv, self.funding[t], self.valid[t])
+        return next(self.bars(t, t + 1))
+
+    def bars(self, first: int, end: int) -> Iterator[Bar]:
+        """Bars first .. end-1, each as `bar` gives it: their arrays are made for many at once."""
+        grids = self.open, self.high, self.low, self.close, self.volume
+        for at in range(first, end, _AT_ONCE):
+            rows = slice(at, min(at + _AT_ONCE, end))
+            ohlcv = np.stack([grid[rows] for grid in grids], axis=2)
+            for opened, row, funding, valid in zip(
+                self.ts[rows].tolist(), ohlcv, self.funding[rows], self.valid[rows], strict=True
+            ):
+                yield Bar(opened, opened + self.bar_ms, row, funding, valid)
 
     def save(self, path: Path) -> None:
         """Write an uncompressed .npz without pickles."""

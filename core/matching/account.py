@@ -15,10 +15,11 @@ class Holding:
     """The net position in one instrument. `cost` is what its contracts were bought for (negative: sold for),
     kept exactly: what rounding an average leaves over stays in it, so that equity is conserved."""
 
-    __slots__ = ("cost", "leverage", "market", "size", "ts")
+    __slots__ = ("contract", "cost", "leverage", "market", "size", "ts")
 
     def __init__(self, market: Market) -> None:
         self.market = market
+        self.contract = market.instrument.contract
         self.size = ZERO
         self.cost = ZERO
         self.leverage = Decimal(1)
@@ -27,15 +28,14 @@ class Holding:
     @property
     def value(self) -> Decimal:
         """Signed value at the mark."""
-        return self.size * self.market.instrument.contract * self.market.mark
+        return self.size * self.contract * self.market.mark
 
     @property
     def unrealised(self) -> Decimal:
         return self.value - self.cost
 
     def position(self) -> Position:
-        contract = self.market.instrument.contract
-        average = ratio(self.cost, self.size * contract) if self.size else ZERO
+        average = ratio(self.cost, self.size * self.contract) if self.size else ZERO
         return Position(self.market.instrument.id, self.size, average, self.ts)
 
     def reducible(self, size: Decimal) -> Decimal:
@@ -50,7 +50,7 @@ class Holding:
         pnl = closed contracts x contract x (price - average entry), signed; through zero, what is left
         over begins a new position at `price`.
         """
-        contract = self.market.instrument.contract
+        contract = self.contract
         closing = self.reducible(size)
         pnl = ZERO
         if closing:
@@ -100,12 +100,20 @@ class Account:
 
     @property
     def equity(self) -> Decimal:
-        return sum((holding.unrealised for holding in self.open.values()), self.cash)
+        equity = self.cash
+        for holding in self.open.values():
+            equity += holding.value - holding.cost
+        return equity
 
     @property
-    def maintenance(self) -> Decimal:
-        """The equity below which everything is closed."""
-        return self.rules.maintenance_rate * sum((abs(holding.value) for holding in self.open.values()), ZERO)
+    def short_of_margin(self) -> bool:
+        """Whether equity has fallen below the maintenance margin: then everything is closed."""
+        equity, gross = self.cash, ZERO
+        for holding in self.open.values():
+            value = holding.value
+            equity += value - holding.cost
+            gross += abs(value)
+        return equity < self.rules.maintenance_rate * gross
 
     def transfer(self, amount: Decimal, now: int) -> Bill:
         self.deposit += amount
@@ -116,7 +124,7 @@ class Account:
     ) -> Bill:
         """Book a fill of signed `size` contracts at `price`, with a fee of `rate` of its value."""
         holding = self.holdings[instrument]
-        signed = size * holding.market.instrument.contract * price
+        signed = size * holding.contract * price
         fee = -rate * abs(signed)
         pnl = holding.add(size, price, now)
         if holding.size:
@@ -139,12 +147,16 @@ class Account:
     def after(self, bill_id: str) -> list[Bill]:
         """Bills newer than `bill_id` ("": all that are kept), oldest first."""
         wanted = min(self.bills_made - int(bill_id or 0), len(self.bills))
+        if not wanted:
+            return []
         return list(islice(reversed(self.bills), wanted))[::-1]
 
     def check(self) -> None:
         """Cash is the sum of its bills, and what was paid for contracts is either still in them or realised."""
         assert self.cash == self.deposit + self.pnl + self.fees + self.funding, self.cash
-        cost = sum((holding.cost for holding in self.open.values()), ZERO)
+        cost = ZERO
+        for holding in self.open.values():
+            cost += holding.cost
         assert cost - self.pnl == self.flow, (cost, self.pnl, self.flow)
 
     def _bill(

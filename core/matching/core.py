@@ -49,6 +49,7 @@ class Matching:
             raise ValueError(f"instruments must settle in one currency, not in {sorted(currencies)}")
         self.rules = rules
         self._desk = desk = Desk(listed, currencies.pop(), rules, keep)
+        self._exposed: list[tuple[str, float, float]] | None = None
         desk.now = now
         with localcontext(EXACT):
             desk.account.transfer(cash, now)
@@ -123,20 +124,22 @@ class Matching:
         if now < desk.now:
             raise ValueError(f"market time went back from {desk.now} to {now}")
         desk.now = now
+        bills = account.bills_made
         events: list[Event] = []
         desk.events = events
         with localcontext(EXACT):
             for quote in market:
                 desk.quote(quote)
-            if market and account.open and account.equity < account.maintenance:
+            if market and account.open and account.short_of_margin:
                 desk.liquidate()
             for command in commands:
                 try:
                     self._obey(command)
                 except Refusal as refusal:
                     events.append(Rejected(command, refusal.code, refusal.message))
-            if events:
+            if account.bills_made != bills:
                 account.check()
+                self._exposed = None
         return events
 
     # What can be asked. An instrument that is not listed raises KeyError.
@@ -170,6 +173,15 @@ class Matching:
     def held(self) -> dict[str, tuple[Decimal, Decimal]]:
         """(signed contracts, their exact signed cost) of each open position, by instrument."""
         return {name: (holding.size, holding.cost) for name, holding in self._desk.account.open.items()}
+
+    def exposed(self) -> list[tuple[str, float, float]]:
+        """(instrument, signed units of its asset, what they cost) of each open position, in floats."""
+        if self._exposed is None:
+            self._exposed = [
+                (name, float(holding.size * holding.contract), float(holding.cost))
+                for name, holding in self._desk.account.open.items()
+            ]
+        return self._exposed
 
     def unrealised(self, instrument: str) -> Decimal:
         """Profit of the open position at the mark."""

@@ -102,26 +102,23 @@ class Desk:
     def margin(self, holding: Holding, extra: Decimal = ZERO) -> Decimal:
         """Initial margin of a position and its pending orders (and `extra` signed contracts): the larger of
         what it would be if all that buys were filled, and if all that sells were."""
-        instrument = holding.market.instrument
-        if not self.orders.any_at(instrument.id):
-            most = max(abs(holding.size), abs(holding.size + extra))
-            return ratio(most * instrument.contract * holding.market.mark, holding.leverage) if most else ZERO
-        buys, sells = max(extra, ZERO), min(extra, ZERO)
-        for record in self.orders.at(instrument.id):
+        buys, sells = (extra, ZERO) if extra > 0 else (ZERO, extra)
+        for record in self.orders.at(holding.market.instrument.id):
             if not record.place.reduce_only:
                 if record.buy:
                     buys += record.open
                 else:
                     sells -= record.open
         most = max(abs(holding.size + buys), abs(holding.size + sells))
-        return ratio(most * instrument.contract * holding.market.mark, holding.leverage) if most else ZERO
+        return ratio(most * holding.contract * holding.market.mark, holding.leverage) if most else ZERO
 
     def free(self) -> Decimal:
         """Equity not bound as initial margin; negative when losses have eaten into it."""
-        bound = [
-            holding for name, holding in self.account.holdings.items() if holding.size or self.orders.any_at(name)
-        ]
-        return self.account.equity - sum((self.margin(holding) for holding in bound), ZERO)
+        free = self.account.equity
+        for name, holding in self.account.holdings.items():
+            if holding.size or self.orders.any_at(name):
+                free -= self.margin(holding)
+        return free
 
     def next_id(self) -> str:
         self.orders_made += 1

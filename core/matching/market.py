@@ -18,7 +18,7 @@ class Market:
     """Mark and book of `instrument`. The book is a function of the last quote, the rules and what our own
     fills have `taken` since: contracts bought from the asks, contracts sold to the bids."""
 
-    __slots__ = ("_book", "_rules", "_salt", "instrument", "mark", "taken", "turnover")
+    __slots__ = ("_rules", "_salt", "_sides", "instrument", "mark", "taken", "turnover")
 
     def __init__(self, instrument: Instrument, rules: Rules) -> None:
         self.instrument = instrument
@@ -27,7 +27,8 @@ class Market:
         self.taken = (ZERO, ZERO)
         self._rules = rules
         self._salt = crc32(instrument.id.encode()) ^ rules.seed
-        self._book: tuple[Levels, Levels] | None = None
+        self._sides: list[Levels | None] = [None, None]
+        """Bids and asks, as they are before our fills; a side nobody has asked for is not made."""
 
     def move(self, quote: Quote) -> None:
         """A new market state: a new mark, and the book whole again."""
@@ -35,20 +36,20 @@ class Market:
             raise ValueError(f"quote of {quote.instrument}: mark {quote.mark}, turnover {quote.turnover}")
         self.restore(quote.mark, quote.turnover, (ZERO, ZERO))
         if quote.book is not None:
-            self._book = _checked(quote.instrument, *quote.book)
+            self._sides = [*_checked(quote.instrument, *quote.book)]
 
     def restore(self, mark: Decimal, turnover: float, taken: tuple[Decimal, Decimal]) -> None:
         """A market state as it was, with what our fills had taken of its book; that is the one made of it."""
         self.mark = mark
         self.turnover = turnover
         self.taken = taken
-        self._book = None
+        self._sides = [None, None]
 
     def levels(self, buy: bool) -> Levels:
         """(price, contracts) that an order to buy (sell) finds now, best first; empty once taken whole."""
-        if self._book is None:
-            self._book = self._build()
-        taken, side = self.taken[not buy], self._book[buy]
+        taken, side = self.taken[not buy], self._sides[buy]
+        if side is None:
+            side = self._sides[buy] = self._build(buy)
         if not taken:
             return side
         left = []
@@ -73,19 +74,17 @@ class Market:
         band = self._rules.price_band
         return self.mark * (1 + band if buy else 1 - band)
 
-    def _build(self) -> tuple[Levels, Levels]:
-        """Bids and asks: the spread is at least two ticks wide, so the best prices never meet."""
+    def _build(self, buy: bool) -> Levels:
+        """Asks (to buy) or bids: the spread is at least two ticks wide, so the best prices never meet."""
         tick = self.instrument.tick
         half = max(tick, self.mark * self._rules.spread_bps * _HALF_BP)
         step = int(half // tick)
+        if buy:
+            whole, part = divmod(self.mark + half, tick)
+            ask = int(whole) + (part > 0)
+            return [((ask + k * step) * tick, size) for k, size in enumerate(self._depth(ask))]
         bid = int((self.mark - half) // tick)
-        whole, part = divmod(self.mark + half, tick)
-        ask = int(whole) + (part > 0)
-        sizes = self._depth(ask)
-        asks = [((ask + k * step) * tick, size) for k, size in enumerate(sizes)]
-        sizes = self._depth(bid)
-        bids = [((bid - k * step) * tick, size) for k, size in enumerate(sizes) if bid - k * step > 0]
-        return bids, asks
+        return [((bid - k * step) * tick, size) for k, size in enumerate(self._depth(bid)) if bid - k * step > 0]
 
     def _depth(self, best: int) -> list[Decimal]:
         """Contracts per level: deeper away from the best price, varied by a quarter, one order at least."""

@@ -39,14 +39,16 @@ class Market:
         self.index = {instrument.id: i for i, instrument in enumerate(self.instruments)}
         self.bar, self.tick = start, 0
         self._tick_size = np.array([float(i.tick) for i in self.instruments])
+        self._ticks: list[float] = self._tick_size.tolist()
         self._walked: Floats | None = None
+        self._opened: Floats | None = None
 
     def seek(self, bar: int, tick: int) -> None:
         """Stand at a saved position again."""
         if not self.first <= bar <= self.end or not 0 <= tick <= self.ticks:
             raise UserError(f"the saved position (bar {bar}, tick {tick}) does not lie in this market data")
         self.bar, self.tick = bar, tick
-        self._walked = None
+        self._walked = self._opened = None
 
     @property
     def now(self) -> int:
@@ -74,7 +76,7 @@ class Market:
             self.tick += 1
             return False
         self.bar, self.tick = self.bar + 1, 0
-        self._walked = None
+        self._walked = self._opened = None
         return True
 
     def next_bar(self) -> None:
@@ -106,8 +108,8 @@ class Market:
     def quote(self, asset: int, price: float) -> Quote:
         """A price of an asset, rounded to its tick, with the value traded in the last closed bar."""
         spec, panel, last = self.instruments[asset], self.panel, self.bar - 1
-        turnover = float(panel.volume[last, asset] * panel.close[last, asset])
-        ticks = round(price / float(self._tick_size[asset]))
+        turnover = panel.volume.item(last, asset) * panel.close.item(last, asset)
+        ticks = round(price / self._ticks[asset])
         return Quote(spec.id, ticks * spec.tick, turnover if turnover == turnover else 0.0)
 
     @property
@@ -144,11 +146,12 @@ class Market:
         high = min(int(np.searchsorted(ts, after, side="left")), newest + 1)
         return range(high - 1, low - 1, -1)
 
-    def funding_due(self) -> list[tuple[int, float]]:
-        """(asset index, rate of one period) of what settles at the open of the present bar."""
-        if self.bar == len(self.panel.ts):
+    def funding_due(self, ahead: int = 0) -> list[tuple[int, float]]:
+        """(asset index, rate of one period) of what settles at the open of the present bar, or of one `ahead`."""
+        bar = self.bar + ahead
+        if bar >= len(self.panel.ts):
             return []
-        row = self.panel.funding_rate[self.bar].tolist()
+        row = self.panel.funding_rate[bar].tolist()
         return [(i, rate) for i, rate in enumerate(row) if rate == rate]
 
     def settled(self, asset: int, before: int, after: int, limit: int) -> list[tuple[int, float]]:
@@ -190,12 +193,13 @@ class Market:
 
     def opens(self) -> Floats:
         """(N,) where the path of the present bar begins."""
-        panel, bar = self.panel, self.bar
-        beyond = bar == len(panel.ts)
-        opens: Floats = (
-            panel.close[bar - 1] if beyond else np.clip(panel.open[bar], panel.low[bar], panel.high[bar])
-        )
-        return opens
+        if self._opened is None:
+            panel, bar = self.panel, self.bar
+            beyond = bar == len(panel.ts)
+            self._opened = (
+                panel.close[bar - 1] if beyond else np.clip(panel.open[bar], panel.low[bar], panel.high[bar])
+            )
+        return self._opened
 
     def _walk(self) -> Floats:
         """(ticks + 1, N) prices of the present bar: linear between open, the two extremes and close, with noise
