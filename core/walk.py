@@ -137,9 +137,8 @@ class Walk:
 
     async def finish(self, bar: Bar) -> None:
         """Look after protections, take in the statement, write the end, let a market in lockstep go on."""
-        for instrument in self.instruments.values():
-            if not self.guard.right(instrument.id):
-                await self.guard.keep(instrument)
+        for instrument in self.guard.due(self.instruments):
+            await self.guard.keep(instrument)
         await self._statement()
         equity = self.journal.books.equity(self.traders[0].prices(bar))
         if self.journal.books.last_step < bar.open_ms:

@@ -33,7 +33,8 @@ class Executor:
         self._news: dict[str, asyncio.Event] = {}
         self.failure: BaseException | None = None
         self._failed = asyncio.Event()
-        journal.listen(self._heard)
+        if not venue.capabilities.immediate:
+            journal.listen(self._heard)
 
     def start(self, intent: Intent, fresh: bool = True) -> None:
         """Take an intent (already in the ledger) to its end, in the background."""

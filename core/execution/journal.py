@@ -43,32 +43,30 @@ class Journal:
 
     async def record(self, *events: AnyEvent) -> None:
         """Write `events` as one batch, then fold them."""
-        await self.record_from(lambda: events)
+        if self._immediate:
+            await self._take(events)
+        else:
+            await self.record_from(lambda: events)
 
     async def record_from(self, make: Callable[[], Sequence[AnyEvent]]) -> None:
         """Like `record`, with the events made when it is their turn: for what depends on the books
         (has this trade been seen?), so that two tasks cannot both find it new."""
         if self._immediate:
-            events = make()  # Nothing waits, so nothing can come in between: no lock, no shield.
-            await self._fold(events)
-            self._tell(events)
+            await self._take(make())  # Nothing waits, so nothing can come in between: no lock, no shield.
         else:
             # Shielded: a task cancelled in the middle must not leave written events unfolded.
             await asyncio.shield(self._write(make))
 
     async def _write(self, make: Callable[[], Sequence[AnyEvent]]) -> None:
         async with self._lock:
-            events = make()
-            await self._fold(events)
-        self._tell(events)
+            await self._take(make())
 
-    async def _fold(self, events: Sequence[AnyEvent]) -> None:
-        if events:
-            await self._ledger.append(events)
+    async def _take(self, events: Sequence[AnyEvent]) -> None:
+        if not events:
+            return
+        await self._ledger.append(events)
         for event in events:
             self.books.apply(event)
-
-    def _tell(self, events: Sequence[AnyEvent]) -> None:
         for event in events:
             for listener in self._listeners:
                 listener(event)

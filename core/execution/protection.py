@@ -1,6 +1,7 @@
 """The catastrophe order: one wide, stop-only, reduce-only trigger per instrument, on the sum of the books."""
 
 import asyncio
+from collections.abc import Mapping
 from decimal import Decimal
 
 from core.domain.instrument import Instrument
@@ -28,6 +29,12 @@ class Guard:
         net, held = books.net(instrument), books.protections.get(instrument)
         as_wanted = not net if held is None else bool(held.venue_id) and held.size == -net
         return as_wanted and instrument not in self.wrong
+
+    def due(self, instruments: Mapping[str, Instrument]) -> list[Instrument]:
+        """Those whose protection is not known to be what it should be."""
+        books = self._journal.books
+        touched = {*books.account.open, *books.protections, *self.wrong}
+        return [spec for name, spec in instruments.items() if name in touched and not self.right(name)]
 
     async def keep(self, instrument: Instrument) -> None:
         """Make the protection of one instrument right: its size that of the net position, on the other side.

@@ -27,10 +27,6 @@ class Holding:
         """Average entry price to the quantum; 0 when flat."""
         return share(self.cost, Decimal(1), self.size * self.contract) if self.size else ZERO
 
-    def value(self, price: Decimal) -> Decimal:
-        """Signed value at `price`."""
-        return self.size * self.contract * price
-
     def trade(self, size: Decimal, price: Decimal) -> Decimal:
         """Trade `size` signed contracts; the profit realised on those that were closed.
 
@@ -57,35 +53,43 @@ class Account:
         self.flow = ZERO
         """What was paid for contracts, net of what was received: sum of size x contract x price over fills."""
         self.holdings = {name: Holding(spec.contract) for name, spec in instruments.items()}
+        self.open: dict[str, Holding] = {}
+        """Those of the holdings that are not flat."""
 
     @property
     def cash(self) -> Decimal:
         """Settled cash: what the exchange calls cash balance."""
         with localcontext(EXACT):
-            return self.deposit + self.realized + self.fees + self.funding + self.other
+            return self._cash()
+
+    def _cash(self) -> Decimal:
+        return self.deposit + self.realized + self.fees + self.funding + self.other
 
     def unrealized(self, marks: Mapping[str, Decimal]) -> Decimal:
         """Profit of the open positions at `marks` (by instrument); 0 for one that has no mark."""
-        total = ZERO
         with localcontext(EXACT):
-            for name, holding in self.holdings.items():
-                if holding.size and name in marks:
-                    total += holding.value(marks[name]) - holding.cost
+            return self._unrealized(marks)
+
+    def _unrealized(self, marks: Mapping[str, Decimal]) -> Decimal:
+        total = ZERO
+        for name, holding in self.open.items():
+            if name in marks:
+                total += holding.size * holding.contract * marks[name] - holding.cost
         return total
 
     def gross(self, marks: Mapping[str, Decimal]) -> Decimal:
         """Value of the open positions at `marks`, longs and shorts alike; 0 for one that has no mark."""
         total = ZERO
         with localcontext(EXACT):
-            for name, holding in self.holdings.items():
-                if holding.size and name in marks:
-                    total += abs(holding.value(marks[name]))
+            for name, holding in self.open.items():
+                if name in marks:
+                    total += abs(holding.size) * holding.contract * marks[name]
         return total
 
     def equity(self, marks: Mapping[str, Decimal]) -> Decimal:
         """Cash plus unrealised profit at `marks`."""
         with localcontext(EXACT):
-            return self.cash + self.unrealized(marks)
+            return self._cash() + self._unrealized(marks)
 
     def trade(self, instrument: str, size: Decimal, price: Decimal, fee: Decimal) -> None:
         """Book a fill of `size` signed contracts."""
@@ -93,6 +97,10 @@ class Account:
         self.flow += size * holding.contract * price
         self.realized += holding.trade(size, price)
         self.fees += fee
+        if holding.size:
+            self.open[instrument] = holding
+        else:
+            self.open.pop(instrument, None)
 
     def bill(self, bill: Bill) -> None:
         """Book a line of the statement. Those of trades move nothing: their fills have done so; nor do those in

@@ -117,20 +117,15 @@ class IntentState:
 
     def progress(self, held: Mapping[str, Holding]) -> tuple[LegProgress, ...]:
         """One row a leg; `held`: the legs of the book that the intent is for, by instrument."""
+        rows = []
+        for leg, filled, records in zip(self.intent.legs, self.filled, self.orders, strict=True):
+            ended = [record for record in records if not record.open]
+            last = ended[-1] if ended else None
+            rows.append(LegProgress(leg.size, filled, len(ended) < len(records), len(records), last))
+        if self.intent.action is Action.OPEN:
+            return tuple(rows)
+        sizes = [held[leg.instrument].size if leg.instrument in held else ZERO for leg in self.intent.legs]
         with localcontext(EXACT):
-            rows = tuple(
-                LegProgress(
-                    wanted=leg.size,
-                    filled=filled,
-                    open=any(record.open for record in records),
-                    attempts=len(records),
-                    last=next((record for record in reversed(records) if not record.open), None),
-                )
-                for leg, filled, records in zip(self.intent.legs, self.filled, self.orders, strict=True)
-            )
-            if self.intent.action is Action.OPEN:
-                return rows
-            sizes = [held[leg.instrument].size if leg.instrument in held else ZERO for leg in self.intent.legs]
             return tuple(row.within(size) for row, size in zip(rows, sizes, strict=True))
 
     def open_orders(self) -> list[Order]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from operator import attrgetter
 
 import msgspec
 
@@ -11,6 +12,8 @@ from core.domain.orders import Action, Fill, Intent
 from core.portfolio.account import Holding
 from core.portfolio.events import Part, Share
 from core.portfolio.money import ZERO, share, shares
+
+_SIZE = attrgetter("size")
 
 
 class PairBook:
@@ -29,7 +32,7 @@ class PairBook:
 
     @property
     def flat(self) -> bool:
-        return all(leg.size == 0 for leg in self.legs.values())
+        return not any(map(_SIZE, self.legs.values()))
 
     def trade(self, intent: Intent, instrument: Instrument, part: Part, price: Decimal) -> None:
         """Book a part of a fill."""
