@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cockpit import format
-from core.domain.backtest import Document, Estimate, Metrics, PairFigures
+from core.domain.backtest import Document, Estimate, Metrics, Money, PairFigures
 
 STANDINGS = {"losing": "✗ LOSING", "unproven": "? UNPROVEN", "promising": "+ PROMISING"}
 SPANS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"))
@@ -66,9 +66,9 @@ def plain(value: float | None) -> str:
     return format.NONE if value is None else format.plain(value)
 
 
-def share(value: float | None) -> str:
+def share(value: float | None, decimals: int = 0) -> str:
     """A share of 1 without sign, as percent."""
-    return format.NONE if value is None else f"{value:.0%}"
+    return format.NONE if value is None else f"{value:.{decimals}%}"
 
 
 def figures(document: Document) -> list[Figure]:
@@ -93,13 +93,13 @@ def more(document: Document) -> list[Figure]:
     held = m.trades.hours_median
     return [
         Figure("a year", format.percent(m.cagr), "compound", m.cagr),
-        Figure("volatility", share(m.volatility), "a year"),
+        Figure("volatility", share(m.volatility, 1), "a year"),
         Figure("Sortino", ratio(m.sortino)),
         Figure("Calmar", ratio(m.calmar)),
         Figure("VaR of a day", format.percent(m.var_day), "5% worst"),
         Figure("underwater", f"{m.underwater.bars:,}", "bars at most"),
         Figure("in the market", share(m.time_in_market), "of the time"),
-        Figure("exposure", share(m.exposure), "of equity, mean"),
+        Figure("exposure", share(m.exposure, 1), "of equity, mean"),
         Figure("turnover", f"{m.turnover:,.0f}", "× equity a year"),
         Figure("held", f"{held:,.0f} h" if held is not None else format.NONE, "median"),
     ]
@@ -121,6 +121,14 @@ def contenders(document: Document) -> list[tuple[str, Metrics, Estimate | None]]
     """This run and those it is compared with: name, figures, interval of the net return."""
     own = (document.strategy, document.metrics, document.statistics.total_return)
     return [own, *((other.strategy, other.metrics, other.total_return) for other in document.compared)]
+
+
+def still_open(metrics: Metrics) -> Money | None:
+    """What open positions have made so far, costs included: what the run has beside the closed trades of its pairs.
+    None where that is nothing."""
+    run, closed = metrics.money, metrics.trades.money
+    left = {name: getattr(run, name) - getattr(closed, name) for name in Money.__struct_fields__}
+    return Money(**left) if abs(left["net"]) >= 0.005 else None
 
 
 def pairs(metrics: Metrics) -> list[PairFigures]:

@@ -47,7 +47,7 @@ def _costs(document: Document) -> Table:
 
 
 def _pairs(document: Document) -> list[Table]:
-    """The best three pairs and the worst three."""
+    """The best three pairs and the worst three, by their closed trades; and what is still open."""
     rows = figures.pairs(document.metrics)
     if not rows:
         return []
@@ -64,6 +64,10 @@ def _pairs(document: Document) -> list[Table]:
         table.add_row(
             f"{row.pair}{' (open)' if row.open else ''}", str(t.count), figures.share(t.hit_rate), net, paid
         )
+    if still := figures.still_open(document.metrics):
+        net = Text(format.number(still.net, sign=True), style=_sign(still.net))
+        paid = format.number(still.slippage + still.fees + still.funding, sign=True)
+        table.add_row("open positions", "", "", net, paid)
     return [table]
 
 

@@ -230,6 +230,10 @@ class ResultPanel(Panel):
                 (f"{net:>12} ", p.signed(m.net)),
                 (balance(m.net, most, min(width - 55, 40)), p.signed(m.net)),
             ]
+        if still := figures.still_open(told.metrics):
+            paid = format.number(still.slippage + still.fees + still.funding, 0, 9, sign=True)
+            net = format.number(still.net, 2, 11, sign=True)
+            yield [(f" {'open positions':<16}{'':>13}{paid:>10}", p.muted), (f"{net:>12}", p.signed(still.net))]
 
     def _foot(self, told: Document, width: int) -> Iterator[Line]:
         """Every assumption, and what to name this run by."""

@@ -13,7 +13,8 @@ import pytest
 from standin import compared, document
 
 from cockpit.commands.found import backtest_tables
-from core.domain.backtest import Document, Statistics
+from cockpit.figures import more
+from core.domain.backtest import Document, Money, PairFigures, Statistics, TradeFigures
 
 HERE = Path(__file__).resolve().parent
 PROGRAM = (
@@ -210,3 +211,22 @@ def test_what_is_not_known_is_never_dressed_up() -> None:
 def test_a_screenful_of_pairs_is_its_best_and_its_worst() -> None:
     said = text(document(compared=compared(7)))
     assert "… 2 more" in said and said.index("XRP/ADA") < said.index("ADA/DOT (open)")
+
+
+def test_what_is_still_open_stands_beside_the_closed_trades_of_pairs() -> None:
+    """A run that only buys has closed nothing: all it has made is open."""
+    told = document()
+    figures, none = told.metrics, TradeFigures()
+    held = tuple(PairFigures(asset, none, 0.5, True) for asset in ("BTC", "ETH"))
+    made = Money(gross=4_000.0, slippage=-20.0, fees=-40.0, funding=-4.0, net=3_936.0)
+    run = msgspec.structs.replace(figures, money=made, trades=none, pairs=held)
+    row = next(line for line in text(msgspec.structs.replace(told, metrics=run)).splitlines() if "open pos" in line)
+    assert row.split() == ["open", "positions", "+3,936.00", "-64.00"]
+    assert "open positions" not in text(told), "all that it made is in its closed trades"
+
+
+def test_small_shares_are_not_rounded_to_nothing() -> None:
+    told = document()
+    calm = msgspec.structs.replace(told.metrics, volatility=0.004, exposure=0.013)
+    said = {figure.name: figure.value for figure in more(msgspec.structs.replace(told, metrics=calm))}
+    assert (said["volatility"], said["exposure"]) == ("0.4%", "1.3%")
