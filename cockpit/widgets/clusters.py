@@ -56,7 +56,9 @@ class ClustersPanel(Choosing):
                 key=lambda row: (told.cluster[row] < 0, told.cluster[row], -told.residual[row]),
             )
         self._names = [told.asset[row] for row in self.order] if told else []
-        self.heading = 1 if self._names else 0
+        if (heading := 1 if self._names else 0) != self.heading:
+            self.heading = heading
+            self.refresh_bindings()
         self.sync()
 
     def names(self) -> list[str]:
@@ -212,6 +214,9 @@ class ClustersPanel(Choosing):
             super().action_move(delta)
         else:
             Panel.action_move(self, delta)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "look" or bool(self._names)
 
     def action_look(self) -> None:
         if (place := self.place()) >= 0:

@@ -16,11 +16,16 @@ from shelf import backtests
 from textual.pilot import Pilot
 
 from cockpit.app import CockpitApp
+from cockpit.screens.cluster import ClusterScreen
 
 SHOTS = [
     ("dashboard", (80, 24), ()),
     ("dashboard", (120, 36), ()),
     ("dashboard", (160, 50), ()),
+    ("clusters", (80, 24), ("6",)),
+    ("clusters", (160, 50), ("6", "j")),
+    ("asset", (80, 24), ("6", "j", "j", "j", "j", "enter")),
+    ("asset", (160, 50), ("6", "j", "j", "j", "j", "enter")),
     ("backtest", (80, 24), ("b", "3")),
     ("backtest", (160, 50), ("b", "2", "j", "space", "k")),
 ]
@@ -37,7 +42,8 @@ def test_the_screen_looks_as_it_did(
 
         async def settle(pilot: Pilot[Any]) -> None:
             # The engine stays until the picture has been taken; its loop's end closes it.
-            await engine.enter_async_context(serving(app.socket_path, Scene()))
+            scene = Scene(learned=screen in ("clusters", "asset"))
+            await engine.enter_async_context(serving(app.socket_path, scene))
             async with asyncio.timeout(20):
                 while not (app.latest.log and app.latest.clusters):
                     await pilot.pause(0.01)
@@ -45,6 +51,8 @@ def test_the_screen_looks_as_it_did(
                     await pilot.press(key)
                     while screen == "backtest" and not app.backtests.runs:
                         await pilot.pause(0.01)
+                while isinstance(app.screen, ClusterScreen) and app.screen.panel.trail is None:
+                    await pilot.pause(0.01)
             await pilot.pause(0.05)
 
         assert snap_compare(app, terminal_size=size, run_before=settle)

@@ -1,5 +1,6 @@
 """What a terminal is told of the clusters: the model's own words, bar by bar, beside another strategy."""
 
+import math
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
@@ -116,3 +117,15 @@ async def test_a_single_asset_is_not_opened_by_hand_but_closed(both: ClusterDesk
     assert ticket is not None and [leg.asset for leg in ticket.legs] == [asset]
     assert (await both.ask("close", asset)).ok
     assert not [book for book in both.books.open_books() if (book.strategy, book.pair) == ("cluster", asset)]
+
+
+async def test_alone_it_shows_single_assets_where_pairs_would_stand(both: ClusterDesk) -> None:
+    await both.bars(3)
+    both.engine.traders = both.engine.traders[1:]
+    pairs, decision = both.view().pairs, both.engine.outcomes["cluster"].decision
+    assert pairs.name == list(ASSETS) and pairs.direction == decision.direction.tolist()
+    assert pairs.z == pytest.approx(both.engine.views["cluster"].column("residual").tolist(), abs=1e-4)
+    assert pairs.funding == both.engine.views["cluster"].funding.tolist()
+    assert all(math.isnan(value) for value in pairs.correlation), "a single asset correlates with nothing"
+    refused = await both.ask("preview", "BTC", 1)
+    assert not refused.ok and "no opening by hand" in refused.message
