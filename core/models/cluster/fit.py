@@ -9,15 +9,14 @@ lasted, and the curve says so. Same panel, recipe and libraries: the same bits o
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import count
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
-import safetensors
 import torch
 from numpy.typing import NDArray
 
@@ -291,5 +290,5 @@ def _meta(panel: Panel, recipe: ClusterTraining, source: str, manifest: str, run
         curve=tuple(run.curve),
         best_epoch=run.best_epoch,
         metrics={},
-        libraries={module.__name__: str(module.__version__) for module in (np, numba, safetensors, torch)},
+        libraries={name: version(name) for name in ("numpy", "numba", "safetensors", "torch")},
     )
