@@ -57,8 +57,8 @@ class Assumptions(msgspec.Struct, frozen=True):
         maker, taker = fees(self.fees)
         return msgspec.structs.replace(book_rules(self.slippage), maker=maker, taker=taker)
 
-    def words(self) -> dict[str, str]:
-        """Each assumption in words, for the report."""
+    def words(self, funded: bool = True) -> dict[str, str]:
+        """Each assumption in words, for the report; `funded`: the data have funding rates of what is traded."""
         rules = self.rules()
         many = rules.depth_share > 1
         depth = "at any size" if many else f"depth {rules.depth_share:.0%} of a bar's turnover a side"
@@ -74,7 +74,9 @@ class Assumptions(msgspec.Struct, frozen=True):
             "latency": orders,
             "inside a bar": within[self.inside],
             "rejects": f"{self.rejects:.1%} of orders",
-            "funding": "settled rates on the position held at each settlement, at the last price before it",
+            "funding": "settled rates on the position held at each settlement, at the last price before it"
+            if funded
+            else "none: the data have no rates of this period",
             "margin": f"maintenance {rules.maintenance_rate:.2%} of value; below it everything is liquidated",
         }
 
@@ -85,6 +87,11 @@ class EventRun:
 
     result: Result
     events: Sequence[AnyEvent]
+
+
+def funded(panel: Panel) -> bool:
+    """Whether any funding rate is known of the bars."""
+    return bool(np.isfinite(panel.funding_rate).any())
 
 
 def market_of(panel: Panel, start: int, bars: int, seed: int) -> Market:
@@ -140,7 +147,8 @@ def run_events(
         if (t - first) % CHUNK == 0:
             progress((t - first) / (end - first), f"bar {t - first} of {end - first}")
     series.end(walk, venue.slippage)
-    return EventRun(_result(walk, series, trades, assumptions, source, seed, ledger.events), ledger.events)
+    words = assumptions.words(funded(market.panel.slice(first, end)))
+    return EventRun(_result(walk, series, trades, words, source, seed, ledger.events), ledger.events)
 
 
 def _replaying(trader: Trader, panel: Panel, begin: int) -> Trader:
@@ -233,7 +241,7 @@ def _result(
     walk: Walk,
     series: _Series,
     trades: Trades,
-    assumptions: Assumptions,
+    assumptions: dict[str, str],
     source: Source,
     seed: int,
     events: Sequence[AnyEvent],
@@ -248,7 +256,7 @@ def _result(
         engine="events",
         params=params,
         source=source,
-        assumptions=assumptions.words(),
+        assumptions=assumptions,
         seed=seed,
         ts=np.array(series.ts, np.int64),
         equity=np.array(series.equity),

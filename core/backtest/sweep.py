@@ -169,7 +169,8 @@ def sweep(
         desk.keep(number, refused)
         progress((at + 1) / len(sets), f"set {at + 1} of {len(sets)}")
     told = tuple(params_of(params) for params in chosen)
-    return Sweep(trader.strategy.name, words(assumptions), source, seed, told, desk.table, block, desk.returns)
+    said = words(assumptions, panel.slice(market.first, len(panel)))
+    return Sweep(trader.strategy.name, said, source, seed, told, desk.table, block, desk.returns)
 
 
 def sweep_signals(
@@ -196,7 +197,8 @@ def sweep_signals(
         desk.books.reset(cash)
         follow(tape, costs, signals(params), notional, market.first, len(panel), desk.books, desk.record)
         desk.keep(number, 0)
-    return Sweep(name, words(assumptions), source, seed, sets, desk.table, block, desk.returns)
+    said = words(assumptions, panel.slice(market.first, len(panel)))
+    return Sweep(name, said, source, seed, sets, desk.table, block, desk.returns)
 
 
 class _Desk:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.backtest.events import Assumptions
+from core.backtest.events import Assumptions, funded
 from core.backtest.kernel import (
     CLOSED,
     FEES,
@@ -264,10 +264,11 @@ def params_of(params: Params) -> dict[str, float | int | str]:
     return {name: value if isinstance(value, int | float | str) else str(value) for name, value in told}
 
 
-def words(assumptions: Assumptions) -> dict[str, str]:
-    """Each assumption in words; those of the event-driven run where they are the same."""
+def words(assumptions: Assumptions, panel: Panel) -> dict[str, str]:
+    """Each assumption in words, of a run that trades on `panel`; those of the event-driven run where they are the
+    same."""
     costs = costs_of(assumptions)
-    return assumptions.words() | {
+    return assumptions.words(funded(panel)) | {
         "slippage": f"spread {2e4 * costs.half_spread:g} bp around the mark and at least two ticks, at any size",
         "inside a bar": "nothing: stops and targets are judged at closes alone",
         "margin": "entries are cut to the free margin; nothing is liquidated",
@@ -303,7 +304,7 @@ def result(
         engine="vectorised",
         params=params,
         source=source,
-        assumptions=words(assumptions),
+        assumptions=words(assumptions, panel.slice(record.first, len(panel))),
         seed=seed,
         ts=first + panel.bar_ms * np.arange(len(record.equity), dtype=np.int64),
         equity=record.equity,

@@ -1,9 +1,12 @@
 """The vectorised backtest as a whole: what it tells, and what it refuses to suppose."""
 
+from dataclasses import replace
+from decimal import Decimal
+
 import numpy as np
 import pytest
 
-from core.backtest.events import Assumptions
+from core.backtest.events import Assumptions, run_events
 from core.backtest.metrics import metrics
 from core.backtest.vectorised import costs_of, learn, run_signals, run_vectorised, score
 from core.data.synthetic import synthetic_panel
@@ -48,6 +51,23 @@ def test_every_exit_and_entry_says_why() -> None:
     assert all(trade.bars <= 12 for trade in result.trades)
     for trade in result.trades:
         assert trade.entry.startswith("z -" if trade.side > 0 else "z +")
+
+
+def test_both_engines_say_where_there_are_no_funding_rates() -> None:
+    """Rates of the history before are none of the period."""
+    panel = PANEL.slice(0, START + 30)
+    silent = panel.funding_rate.copy()
+    silent[START:] = np.nan
+    for market, words in (
+        (panel, "settled rates on"),
+        (replace(panel, funding_rate=silent), "none: the data have"),
+    ):
+        at = replay(market, START), CASH, FLAT, source_of(market, START)
+        trader, cash = trader_of(market, DivergenceParams()), Decimal(int(CASH))
+        fast = run_vectorised(trader, *at)
+        exact = run_events([trader], at[0], cash, FLAT, at[3], seed=7, catastrophe_share=Decimal("0.99")).result
+        assert exact.assumptions["funding"] == fast.assumptions["funding"]
+        assert fast.assumptions["funding"].startswith(words)
 
 
 def test_the_last_bars_can_be_left_out() -> None:
