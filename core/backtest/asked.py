@@ -23,6 +23,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--train-bars", type=int, help="bars of history that a model learns from")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a strategy's parameter")
+    parser.add_argument("--book", type=Path, help="real best bids and asks, which orders meet: FILE, or FILE#usdm")
     parser.add_argument("--config", type=Path)
 
 
@@ -45,8 +46,8 @@ def asked(given: Namespace) -> tuple[Settings, Strategy, Prepared]:
 
 
 def _changes(given: Namespace, rule: Strategy) -> dict[str, str]:
-    """The words of `--set` as options of the configuration."""
-    options = {}
+    """The words of `--set`, and the book, as options of the configuration."""
+    options = {"backtest.book": str(given.book.absolute())} if given.book else {}
     for word in given.set:
         key, equals, value = word.partition("=")
         if not (key.strip() and equals and value.strip()):

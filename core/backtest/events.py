@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from core.backtest.trades import Trades
 from core.backtest.venue import BacktestVenue
 from core.clock import at_once
 from core.data.panel import Panel
+from core.data.quotes import Quotes, read_quotes
 from core.domain.backtest import Source
 from core.domain.market import Bar, Floats
 from core.domain.orders import Fill
@@ -44,13 +46,14 @@ CHUNK = 256
 
 class Assumptions(msgspec.Struct, frozen=True):
     """What a run supposes, by the names of the models (see the modules of those names). `rejects`: share of orders
-    refused for no reason of ours."""
+    refused for no reason of ours. `book`: a file of real best bids and asks (see `core.data.quotes`), or none."""
 
     fees: str = "okx-regular"
     slippage: str = "book"
     latency: str = "none"
     inside: str = "adverse"
     rejects: float = 0.0
+    book: str = ""
 
     def rules(self) -> Rules:
         """The exchange's rules under these assumptions."""
@@ -61,6 +64,8 @@ class Assumptions(msgspec.Struct, frozen=True):
         """Each assumption in words, for the report; `funded`: the data have funding rates of what is traded."""
         rules = self.rules()
         many = rules.depth_share > 1
+        real = f"the best bid and ask of {Path(self.book).name} as an order arrives; " if self.book else ""
+        real += "where there is none of the last minute, " if self.book else ""
         depth = "at any size" if many else f"depth {rules.depth_share:.0%} of a bar's turnover a side"
         orders = "one after another, " + ("no latency" if self.latency == "none" else f"latency {self.latency} ms")
         within = {
@@ -70,7 +75,7 @@ class Assumptions(msgspec.Struct, frozen=True):
         return {
             "signals": "decided at a bar's close, filled from the next open on",
             "fees": f"{self.fees}: maker {rules.maker:.4%}, taker {rules.taker:.4%} of value; all orders take",
-            "slippage": f"{self.slippage}: spread {rules.spread_bps} bp around the mark, {depth}",
+            "slippage": f"{real}{self.slippage}: spread {rules.spread_bps} bp around the mark, {depth}",
             "latency": orders,
             "inside a bar": within[self.inside],
             "rejects": f"{self.rejects:.1%} of orders",
@@ -113,6 +118,7 @@ def run_events(
     """Run `traders` (of one universe, in the order of the panel) over the bars of a fresh `market`.
 
     `cash` in the settlement currency. Raises UserError for an assumption that is not known."""
+    quotes = _quotes(assumptions.book, market.panel) if assumptions.book else None
     venue = BacktestVenue(
         market,
         assumptions.rules(),
@@ -121,6 +127,7 @@ def run_events(
         assumptions.inside,
         assumptions.rejects,
         seed,
+        quotes,
     )
     first, end = market.first, market.end
     begin = max(0, first - max(trader.features.warmup for trader in traders))
@@ -148,7 +155,18 @@ def run_events(
             progress((t - first) / (end - first), f"bar {t - first} of {end - first}")
     series.end(walk, venue.slippage)
     words = assumptions.words(funded(market.panel.slice(first, end)))
-    return EventRun(_result(walk, series, trades, words, source, seed, ledger.events), ledger.events)
+    result = _result(walk, series, trades, words, source, seed, ledger.events)
+    if quotes is not None:
+        met = f"{venue.met} of {result.orders} orders met a quote of {quotes.name}"
+        result = msgspec.structs.replace(result, notes=(*quotes.notes, met))
+    return EventRun(result, ledger.events)
+
+
+def _quotes(file: str, panel: Panel) -> Quotes:
+    """The real quotes of a run's market."""
+    quotes = read_quotes(file, panel.assets)
+    quotes.check(panel)
+    return quotes
 
 
 def _replaying(trader: Trader, panel: Panel, begin: int) -> Trader:

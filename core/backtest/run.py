@@ -35,7 +35,9 @@ class Desk(msgspec.Struct, frozen=True):
 
 def assumptions_of(settings: Settings) -> Assumptions:
     """What the configuration supposes of the market."""
-    return Assumptions(**settings.backtest.model_dump())
+    told = settings.backtest
+    book = str(settings.beside(told.book)) if told.book else ""
+    return Assumptions(**told.model_dump() | {"book": book})
 
 
 def rule_of(name: str, settings: Settings) -> Strategy:

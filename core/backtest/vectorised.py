@@ -204,9 +204,10 @@ def tape_of(
 
 def costs_of(assumptions: Assumptions) -> Costs:
     """The costs under `assumptions`. UserError for what only the event-driven backtest can suppose."""
-    if assumptions.latency != "none" or assumptions.rejects:
-        what = f"latency {assumptions.latency}, {assumptions.rejects:.1%} of orders refused"
-        raise UserError(f"{what}: the vectorised backtest supposes neither; use the event-driven one")
+    if assumptions.latency != "none" or assumptions.rejects or assumptions.book:
+        book = f", book {assumptions.book}" if assumptions.book else ""
+        what = f"latency {assumptions.latency}, {assumptions.rejects:.1%} of orders refused{book}"
+        raise UserError(f"{what}: the vectorised backtest supposes none of it; use the event-driven one")
     rules = assumptions.rules()
     return Costs(float(rules.taker), float(rules.spread_bps) / 2e4)
 

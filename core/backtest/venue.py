@@ -9,6 +9,7 @@ from random import Random
 
 from core.backtest.inside import Stop, check, inside, quiet
 from core.backtest.latency import Latency
+from core.data.quotes import Quotes, Top
 from core.domain.account import Balance, Bill, Position
 from core.domain.market import Candle, Floats, Funding
 from core.domain.orders import Fill, Order, OrderReport, Protection
@@ -38,10 +39,19 @@ class BacktestVenue:
     """One account on one replayed market.
 
     Orders go one after another, each after its latency: the market has then moved along the bar. `rejects` is the
-    share of orders refused for no reason of ours, drawn from `seed`. `told` is awaited with each fill."""
+    share of orders refused for no reason of ours, drawn from `seed`. With `quotes` an order meets the best bid and
+    ask of its moment, as far as they are known. `told` is awaited with each fill."""
 
     def __init__(
-        self, market: Market, rules: Rules, cash: Decimal, latency: Latency, within: str, rejects: float, seed: int
+        self,
+        market: Market,
+        rules: Rules,
+        cash: Decimal,
+        latency: Latency,
+        within: str,
+        rejects: float,
+        seed: int,
+        quotes: Quotes | None = None,
     ) -> None:
         self.capabilities = Capabilities("backtest", False, True, expiry=False, triggers=True, immediate=True)
         self.market = market
@@ -52,6 +62,11 @@ class BacktestVenue:
         """What all fills so far cost against the mark of their moment, in the settlement currency (<= 0)."""
         self.slipped: dict[str, float] = {}
         """The same of each fill, by trade id."""
+        self.met = 0
+        """How many orders met a real quote."""
+        self._quotes = quotes
+        self._top: dict[str, int] = {}
+        """When the quote was given that stands for an instrument's book."""
         self._latency = latency
         self._within = check(within)
         self._rejects = rejects
@@ -85,6 +100,7 @@ class BacktestVenue:
             events += self._step(market.now, settled, ())
         self._now = market.now
         self._quoted.clear()
+        self._top.clear()
         opens = market.opens()
         if held and not self._quiet(opens, opens):
             events += self._look()
@@ -123,16 +139,34 @@ class BacktestVenue:
     async def _arrive(self, instrument: str) -> None:
         """Let an order travel: the mark of its instrument moves on along the bar, and may fire a stop there."""
         self._look(instrument)
-        delay = self._latency()
-        if not delay:
-            return
-        market, panel = self.market, self.market.panel
+        delay, market = self._latency(), self.market
         self._now = min(self._now + delay, market.closing)
-        if market.bar == len(panel):
-            return  # Past the last bar the market stands still.
-        i, part = market.index[instrument], (self._now - int(panel.ts[market.bar])) / panel.bar_ms
-        opened, closed = panel.open[market.bar, i], panel.close[market.bar, i]
-        await self._tell(self._step(self._now, (), [market.quote(i, float(opened + (closed - opened) * part))]))
+        i = market.index[instrument]
+        top = self._quotes.at(market.panel.assets[i], self._now) if self._quotes else None
+        if top is not None:
+            self.met += 1
+            # What our own orders have taken of a quote does not come back before there is a newer one.
+            if self._top.get(instrument) != top.ts:
+                self._top[instrument] = top.ts
+                await self._tell(self._step(self._now, (), [self._real(i, top)]))
+        elif delay and market.bar < len(market.panel):  # Past the last bar the market stands still.
+            await self._tell(self._step(self._now, (), [market.quote(i, self._between(i))]))
+
+    def _between(self, asset: int) -> float:
+        """The price on the straight way from the present bar's open to its close."""
+        panel, bar = self.market.panel, self.market.bar
+        part = (self._now - int(panel.ts[bar])) / panel.bar_ms
+        return float(panel.open[bar, asset] + (panel.close[bar, asset] - panel.open[bar, asset]) * part)
+
+    def _real(self, asset: int, top: Top) -> Quote:
+        """The book of one level a side, in whole lots, around its middle."""
+        spec = self.market.instruments[asset]
+        bid, bid_size, ask, ask_size = (Decimal(repr(number)) for number in top[1:])
+        sides = [
+            ((price, contracts),) if (contracts := spec.round_size(size / spec.contract)) else ()
+            for price, size in ((bid, bid_size), (ask, ask_size))
+        ]
+        return Quote(spec.id, (bid + ask) / 2, self.market.turnover[asset], (sides[0], sides[1]))
 
     async def _tell(self, events: Sequence[Event]) -> None:
         for event in events:

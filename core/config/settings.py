@@ -138,6 +138,7 @@ class Backtest(Section):
     latency: str = Field("none", min_length=1)
     inside: Literal["adverse", "replay"] = "adverse"
     rejects: float = Field(0.0, ge=0, le=0.5)
+    book: str = ""
 
 
 class ClusterTraining(Section):

@@ -97,10 +97,12 @@ def read_rows(
     assets: Sequence[str] | None = None,
     *,
     finite: bool = True,
+    late: bool = False,
 ) -> Rows:
     """The rows of `assets` (default: of all, by name) in the `table` of `path`. Columns are asked for by the name
     they shall have and the names they may have in the file; an optional one that the file lacks is left out. Where
-    a number is missing it is NaN, or with `finite` a UserError."""
+    a number is missing it is NaN, or with `finite` a UserError. Parts of a millisecond are cut off, or with `late`
+    rounded up: what is stamped so is known by then."""
     names = {name: _column(path, table, spellings) for name, spellings in needed.items()}
     for name, spellings in (optional or {}).items():
         if any(spelling in table.column_names for spelling in spellings):
@@ -110,7 +112,7 @@ def read_rows(
         raise UserError(f"{path}: no rows; export it again")
     chosen, found, asset = _assets(path, table[symbols], symbols == "asset", assets)
     kept = np.flatnonzero(asset >= 0)
-    ts, asset = _times(path, table[times])[kept], asset[kept]
+    ts, asset = _times(path, table[times], late)[kept], asset[kept]
     order = np.lexsort((asset, ts))
     rows = Rows(path, chosen, found, ts[order], asset[order], {})
     for name, column in names.items():
@@ -207,8 +209,8 @@ def _named(
     return chosen, found, np.array([number.get(name, -1) for name in names], np.intp)
 
 
-def _times(path: Path, column: pa.ChunkedArray) -> Ints:
-    """Milliseconds UTC, whatever the column's type."""
+def _times(path: Path, column: pa.ChunkedArray, late: bool = False) -> Ints:
+    """Milliseconds UTC, whatever the column's type; parts of one are cut off, or counted whole if `late`."""
     kind = column.type
     if column.null_count:
         row = int(np.argmax(column.is_null().to_numpy()))
@@ -216,11 +218,13 @@ def _times(path: Path, column: pa.ChunkedArray) -> Ints:
     try:
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             column = _parsed(column)
+        if late and pa.types.is_timestamp(column.type):
+            column = pc.ceil_temporal(column, unit="millisecond")
         if pa.types.is_temporal(column.type):
             zoned = pa.timestamp("ms", getattr(column.type, "tz", None))
             ts = np.asarray(pc.cast(pc.cast(column, zoned, safe=False), pa.int64()).to_numpy(), np.int64)
         else:
-            ts = _scaled(column)
+            ts = _scaled(column, late)
     except (pa.ArrowException, ValueError) as error:
         line = str(error).splitlines()[0]
         raise UserError(f"{path}: column timestamp ({kind}) is no time ({line}): give ms UTC or ISO") from error
@@ -244,13 +248,15 @@ def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     raise reason
 
 
-def _scaled(column: pa.ChunkedArray) -> Ints:
-    """Numbers since 1970 as ms, by the size of the largest."""
+def _scaled(column: pa.ChunkedArray, late: bool) -> Ints:
+    """Numbers since 1970 as ms, by the size of the largest; parts of one as in `_times`."""
     values = column.to_numpy()
     if not np.isfinite(values).all():
         raise ValueError("it holds values that are not finite")
     per_ms = next(unit for below, unit in UNITS if values.max() < below)
-    return np.asarray(values * 1000 if per_ms < 1 else values // int(per_ms), np.int64)
+    if per_ms < 1:
+        return np.asarray(np.ceil(values * 1000) if late else values * 1000, np.int64)
+    return np.asarray(-(-values // int(per_ms)) if late else values // int(per_ms), np.int64)
 
 
 def _numbers(path: Path, table: pa.Table, name: str) -> Floats:

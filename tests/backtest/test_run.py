@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core.backtest.__main__ import main
@@ -132,6 +134,20 @@ def test_the_baselines_stand_beside_where_they_are_asked_for(shell: Shell) -> No
     told = shell("rsi", *WORDS, "--compare")
     assert told.strategy == "rsi" and "rsi" not in [other.strategy for other in told.compared]
     assert len(told.compared) == len(BASELINES)
+
+
+def test_real_quotes_are_met_where_a_file_is_given(shell: Shell, tmp_path: Path) -> None:
+    panel = synthetic_panel(7, BARS, ASSETS)
+    t, i = np.nonzero(panel.valid)
+    price = panel.open[t, i]
+    prices = {"bid": price * 0.9999, "ask": price * 1.0001, "bid_qty": 1e6 / price, "ask_qty": 1e6 / price}
+    symbols = [f"{ASSETS[asset]}USDT.perp" for asset in i]
+    pq.write_table(pa.table({"timestamp": panel.ts[t], "symbol": symbols} | prices), tmp_path / "top.parquet")
+    told = shell("zscore", *WORDS, "--book", "top.parquet#perp")
+    assert told.assumptions["slippage"].startswith("the best bid and ask of top.parquet#perp")
+    assert "orders met a quote of top.parquet" in told.notes[-1] and not told.notes[-1].startswith("0 ")
+    assert "event-driven" in shell.refusal("zscore", *WORDS, "--book", "top.parquet", "--engine", "vectorised")
+    assert "no such file" in shell.refusal("zscore", *WORDS, "--book", "nowhere.parquet")
 
 
 # -- the period ------------------------------------------------------------------------------------------------
