@@ -121,6 +121,9 @@ def _on_this_machine(place: str) -> None:
 def _swept(given: argparse.Namespace) -> int:
     axes = axes_of(given.grid)
     _on_this_machine(given.on)
+    own = ("train_days", "test_days", "epochs", "assets", "fresh", "purge", "resume")
+    if wrong := next((name for name in own if getattr(given, name)), ""):
+        raise UserError(f"--{wrong.replace('_', '-')}: goes with a walk-forward, as of `sweep cluster`", code=2)
     if given.strategy in BASELINES:
         raise UserError(f"{given.strategy}: a baseline keeps its customary parameters; sweep a strategy", code=2)
     settings, rule, prepared = asked(given)

@@ -52,10 +52,11 @@ class Request(msgspec.Struct, frozen=True):
 def walk_forward(given: argparse.Namespace) -> str:
     """Walk forward, anew or on from `--resume`; the document, as JSON or as text."""
     settings = load(given.config)
-    request, folder = _begun(given, settings, WALKS)
+    request, folder = _asked(given, settings.paths.home / WALKS)
     if request.strategy == CLUSTER:
         at = _walk(request, settings, given.config)
         panel, told = at.panel, at.segments()
+        _keep(request, folder)
         done = at.train(folder, part(0.05, 0.9))
         tell(0.9, "running what was decided, and what it must beat")
         played = at.played(folder, done)
@@ -72,9 +73,11 @@ def walk_forward(given: argparse.Namespace) -> str:
 def sweep(given: argparse.Namespace) -> str:
     """Search, anew or on from `--resume`; the document, as JSON or as text."""
     settings = load(given.config)
-    request, folder = _begun(given, settings, SWEEPS)
+    request, folder = _asked(given, settings.paths.home / SWEEPS)
     at = _walk(request, settings, given.config)
     sets = search.sets_of(axes_of(request.grid), request.trials, at.recipe.seed)
+    search.recipes(at.recipe, sets)
+    _keep(request, folder)
     trials = Trials(settings.paths.home)
     document = search.search(at, sets, folder, folder.name, trials, part(0.05, 1.0))
     content = msgspec.json.encode(document)
@@ -82,9 +85,9 @@ def sweep(given: argparse.Namespace) -> str:
     return content.decode() if given.json else search.text(document)
 
 
-def _begun(given: argparse.Namespace, settings: Settings, where: str) -> tuple[Request, Path]:
-    """What is asked for, and the folder of it: a new one, or that of `--resume` with what was asked for then."""
-    home = settings.paths.home / where
+def _asked(given: argparse.Namespace, home: Path) -> tuple[Request, Path]:
+    """What is asked for, and the folder of it: a new one in `home`, or that of `--resume` with what was asked for
+    then."""
     if given.resume:
         folder = home / given.resume
         try:
@@ -103,9 +106,14 @@ def _begun(given: argparse.Namespace, settings: Settings, where: str) -> tuple[R
         getattr(given, "trials", None),
     )  # fmt: skip
     folder = home / f"{stamp(wall_ms())}-{given.strategy}-{random_name()[:4]}"
-    stored.put(folder / REQUEST, msgspec.json.encode(request))
-    tell(0.0, f"{folder.name}: what is done is kept under this name, for --resume")
     return request, folder
+
+
+def _keep(request: Request, folder: Path) -> None:
+    """Write down what was asked for, once it is known to be possible."""
+    if not (folder / REQUEST).exists():
+        stored.put(folder / REQUEST, msgspec.json.encode(request))
+        tell(0.0, f"{folder.name}: what is done is kept under this name, for --resume")
 
 
 def _walk(request: Request, settings: Settings, config: Path | None) -> ClusterWalk:
@@ -141,11 +149,15 @@ def _pairs(
     if request.assets is not None or "epochs" in request.recipe:
         raise UserError(f"--assets and --epochs are the cluster model's; {request.strategy} takes its universe", 2)
     rule = rule_of(request.strategy, load(config))
-    days = {name: int(request.recipe.get(name, ClusterTraining.model_fields[name].default)) for name in SHORT[:2]}
-    table = rule.table or rule.name
-    own = {f"strategy.{table}.{key}": value for key, value in request.recipe.items() if key not in SHORT}
-    settings = load(config, options=own)
-    train, test = (bars_of(count, settings.universe.bar_ms) for count in days.values())
+    if rule.model != "divergence":
+        name = request.strategy
+        raise UserError(f"{name} learns nothing that a walk-forward could renew: run `cockpit backtest {name}`", 2)
+    own = f"strategy.{rule.table or rule.name}"
+    tables = {"train_days": "train.cluster", "test_days": "train.cluster", "seed": "demo"}
+    options = {f"{tables.get(key, own)}.{key}": value for key, value in request.recipe.items()}
+    settings = load(config, options=options)
+    days = settings.train.cluster.train_days, settings.train.cluster.test_days
+    train, test = (bars_of(count, settings.universe.bar_ms) for count in days)
     tell(0.0, "reading the data")
     asked = prepare.Request(
         data=request.data,
@@ -153,11 +165,11 @@ def _pairs(
         start_ms=prepare.moment(request.start, "--from") if request.start else None,
         end_ms=prepare.moment(request.end, "--to") if request.end else None,
         train_bars=train + request.purge,
-        seed=int(request.recipe["seed"]) if "seed" in request.recipe else None,
         manifest=request.manifest,
     )
     prepared = prepare.prepare(settings, asked)
     stretches = Stretches(train, test, request.purge)
+    _keep(request, folder)
     return prepared.panel, *walk_pairs(settings, rule, prepared, stretches, folder, part(0.05, 0.95))
 
 

@@ -107,7 +107,7 @@ def assumed(told: Sequence[Segment], panel: Panel, purge: int, warm: bool) -> di
     """How a walk was made, in words for the assumptions of its result."""
     first = told[0]
     return {
-        "models": f"{len(told)}, each trained on bars before its test alone"
+        "models": f"{len(told)}, each of the {first.train.stop - first.train.start:,} bars before its test alone"
         + (f", {purge} bars before it left out" if purge else "")
         + (", begun with the one before" if warm else ", begun afresh"),
         "a new model": "decides first one bar after its training ends; the account goes on and is adjusted by it",

@@ -13,7 +13,6 @@ from core.backtest.run import Desk, assumptions_of, compare
 from core.backtest.vectorised import learn, run_vectorised
 from core.compose import make_features, make_limits, make_trader
 from core.config import Settings
-from core.domain.errors import UserError
 from core.features.pairs import PairFeatures
 from core.jobs import Progress
 from core.models.__main__ import recipe_of
@@ -49,11 +48,7 @@ def walk_pairs(
     """Walk `rule` in `folder`, on from where that stands: the segments, what is kept of each, and the result with
     the baselines beside it. Testing begins at the row `prepared.start`, or later.
 
-    UserError: a strategy that learns nothing; whatever the trainer refuses."""
-    if not rule.model:
-        raise UserError(
-            f"{rule.name} learns nothing that a walk-forward could renew: run `cockpit backtest`", code=2
-        )
+    UserError: too few data; whatever the trainer refuses."""
     panel, features = prepared.panel, make_features(settings)
     told = segments(panel, stretches, prepared.start)
     recipe = recipe_of(settings, Namespace(label=None, trees=TREES))
@@ -72,7 +67,7 @@ def walk_pairs(
         known.probability[part.test] = scored.probability[part.test]
     cash = float(settings.demo.cash)
     own = run_vectorised(trader, market, cash, assumptions, source, seed=prepared.seed, known=known)
-    words = own.assumptions | assumed(told, panel, stretches.purge, warm=False)
+    words = own.assumptions | assumed(told, panel, stretches.purge, warm=False) | {"universe": "as configured"}
     own = msgspec.structs.replace(own, assumptions=words)
     at = msgspec.structs.replace(prepared, start=first, source=source)
     return told, done, [own, *compare(Desk(settings, at, trader, market, assumptions))]
