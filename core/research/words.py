@@ -1,7 +1,7 @@
 """An audit in words, for people: what was found and how to mend it, then what the edge rests on."""
 
 from core.clock import iso
-from core.domain.audit import Audit, Edge, Edges
+from core.domain.audit import Audit, Edge, Edges, Placebo
 from core.domain.backtest import Estimate
 
 
@@ -26,17 +26,15 @@ def lines(audit: Audit) -> str:
 
 def _edge(edge: Edge) -> list[str]:
     placebo, planted = edge.placebo, edge.planted
-    even = (
-        "earned nothing before costs" if edge.break_even is None else f"at {edge.break_even:.2f} times these costs"
-    )
-    noise = "cannot be told from zero" if placebo.clean else "IS NOT ZERO: look for the future in the machine"
+    traded = any(run.trades for run in edge.runs)
+    even = "earned nothing before costs" if traded else "no trade was closed"
+    if edge.break_even is not None:
+        even = f"at {edge.break_even:.2f} times these costs"
     sharpe = "undefined" if edge.deflated_sharpe is None else f"{edge.deflated_sharpe:.1%} likely to be above zero"
     told = [
         *(_run(run) for run in edge.runs),
         f"  break-even    {even}",
-        f"  placebo       {_bp(placebo.mean)} gross in {placebo.seeds} random orders of the bars,"
-        f" {placebo.trades} trades",
-        f"                {noise} (p {placebo.chance:.2f}); {placebo.beaten:.0%} have at least the real edge",
+        *_placebo(placebo),
         f"  Sharpe ratio  deflated by {edge.trials} trials on these data: {sharpe}",
     ]
     if planted.found is None:
@@ -47,6 +45,17 @@ def _edge(edge: Edge) -> list[str]:
         f" {planted.planted * 1e4:+.1f} bp was to be expected, {planted.trades} trades",
         f"                the estimate is {planted.error * 1e4:+.1f} bp off,"
         f" with a standard error of {planted.standard_error * 1e4:.1f} bp",
+    ]
+
+
+def _placebo(placebo: Placebo) -> list[str]:
+    where = f"in {placebo.seeds} random orders of the bars"
+    if not placebo.trades:  # What is bought once and held tells of the market, in whatever order, and of no rule.
+        return [f"  placebo       no trade was closed {where}: nothing to compare with"]
+    noise = "cannot be told from zero" if placebo.clean else "IS NOT ZERO: look for the future in the machine"
+    return [
+        f"  placebo       {_bp(placebo.mean)} gross {where}, {placebo.trades} trades",
+        f"                {noise} (p {placebo.chance:.2f}); {placebo.beaten:.0%} have at least the real edge",
     ]
 
 

@@ -10,11 +10,12 @@ from core.backtest.events import Assumptions
 from core.backtest.result import Result, Trade
 from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
-from core.domain.audit import Edges, Placebo
+from core.domain.audit import Audit, Edge, Edges, Integrity, Placebo, PlantedEdge
 from core.domain.backtest import Estimate, Source
 from core.research.edge import break_even, edges, expected, placebo, planted_edge, verdict
 from core.research.histories import Planted, planted
 from core.research.runs import scaled
+from core.research.words import lines
 
 ASSETS = ("BTC", "ETH", "SOL")
 PANEL = synthetic_panel(2, 3000, ASSETS)
@@ -168,3 +169,17 @@ def test_costs_are_scaled_by_name() -> None:
     free = scaled(Assumptions(), 0.0).rules()
     assert free.taker == free.maker == free.spread_bps == 0
     assert scaled(Assumptions(), 1.0) == Assumptions()
+
+
+def test_what_never_traded_has_no_placebo_and_no_interval_of_it() -> None:
+    """Bought once and held: a shuffled market says nothing of a rule."""
+    wide = Placebo(20, 0, Estimate(-0.02, -0.075, 0.036), 0.5, 0.05, True)
+    none = Edges("as configured", 0, 1, 0, None, None, 0.3)
+    untold = PlantedEdge(0, 0.0, None, 0.0, 0.0, False, True)
+    edge = Edge("none", "0 trades are too few to tell", (none,), None, wide, untold, 1, None)
+    source = Source("made", "", "", "", ("BTC",), 1, 0, 0)
+    said = lines(Audit("buy-hold", "vectorised", {}, source, 7, {}, Integrity.of(()), edge))
+    assert "no trade was closed in 20 random orders of the bars" in said and "break-even    no trade" in said
+    assert " bp" not in said
+    traded = msgspec.structs.replace(edge, placebo=noise_of(0.5), runs=(GOOD,))
+    assert "2000 trades" in lines(Audit("rsi", "vectorised", {}, source, 7, {}, Integrity.of(()), traded))
