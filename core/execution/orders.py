@@ -38,7 +38,7 @@ class Orders:
         books = self._journal.books
         instrument = intent.legs[leg].instrument
         net = books.net(instrument)
-        attempt = books.attempts(intent.id, leg)
+        attempt = len(books.intents[intent.id].orders[leg])
         order = Order(
             client_id=client_id(intent.id, leg, attempt),
             intent=intent.id,

@@ -148,10 +148,6 @@ class Books:
         book = self._books.get((state.intent.strategy, state.intent.pair))
         return state.progress(book.legs if book is not None else {})
 
-    def attempts(self, intent: str, leg: int) -> int:
-        """How many orders a leg of an intent has had."""
-        return len(self.intents[intent].orders[leg])
-
     def open_orders(self, intent: str) -> list[Order]:
         """Orders of an intent that something may still come of."""
         return self.intents[intent].open_orders()
@@ -229,9 +225,8 @@ class Books:
 
     def apply(self, event: AnyEvent) -> None:
         """Take in one event, in the ledger's order."""
-        kind = type(event)
-        must(bool(self.prefix) is not (kind is Opened), "the ledger must begin with one Opened", event)
-        fold = self._folds.get(kind)
+        must(bool(self.prefix) != isinstance(event, Opened), "the ledger must begin with one Opened", event)
+        fold = self._folds.get(type(event))
         if fold is not None:
             with localcontext(EXACT):
                 fold(event)
