@@ -28,10 +28,11 @@ NTH = {"intended": 20, "planned": 9, "sent": 14, "fill-seen": 12}
 
 
 class Reference(NamedTuple):
-    """A run that nobody disturbed."""
+    """A run that nobody disturbed, and the model that it has trained, for the others."""
 
     said: dict[str, Any]
     events: list[AnyEvent]
+    model: str
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
         home = Home(tmp_path_factory.mktemp("reference"))
         try:
             said = await (await home.engine(*RUN, **SMALL)).result()
-            return Reference(said, home.ledger())
+            (model,) = (home.path / "models").rglob("cluster-*.safetensors")
+            return Reference(said, home.ledger(), str(model))
         finally:
             await home.clear()
 
@@ -58,11 +60,12 @@ def test_the_reference_run_has_both_trading(reference: Reference) -> None:
 async def test_killed_at(point: str, home: Home, reference: Reference) -> None:
     """What both want of one instrument at one bar may arrive in another order after a restart, and so meet other
     levels of its book: the accounts agree, the fills need not be those of the run that nobody disturbed."""
-    killed = await home.engine(*RUN, **SMALL, COCKPIT_KILL_AT=f"{point}:{NTH[point]}")
+    model = {"COCKPIT_STRATEGY__CLUSTER__MODEL": reference.model}
+    killed = await home.engine(*RUN, **model, COCKPIT_KILL_AT=f"{point}:{NTH[point]}")
     code, out, _ = await killed.end()
     assert (code, out) == (-signal.SIGKILL, ""), "it was to die at this point"
 
-    said = await (await home.engine(*RUN, "--resume", **SMALL)).result()
+    said = await (await home.engine(*RUN, "--resume", **model)).result()
     assert all(said["agrees"].values()), said["agrees"]
     assert [said[name] for name in ("bars", "decisions")] == [
         reference.said[name] for name in ("bars", "decisions")
