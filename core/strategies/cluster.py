@@ -57,7 +57,7 @@ class ClusterFeatures:
         self.bundle = bundle
         self.assets = tuple(assets)
         self.pairs = tuple(Pair(asset) for asset in self.assets)
-        self.hash, self.model = bundle.hash, bundle.model
+        self.hash = bundle.hash
         self._scorer = ClusterScorer(bundle.model, self.assets, bar_ms)
         self._nothing = np.zeros(len(self.assets))
         self._uncorrelated = np.zeros((len(self.assets), len(self.assets)))
