@@ -48,6 +48,7 @@ def _folder() -> Path:
 
 setattr(numba.config, "CACHE_DIR", str(_folder()))  # noqa: B010 (numba makes it at run time)
 
+
 def jit(function: F) -> F:
     """Compile a function of an inner loop at its first call: without the GIL, floats as numpy has them."""
     return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))

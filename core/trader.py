@@ -102,7 +102,7 @@ class Trader:
         for wish in decision.exits:
             if not wish.into:
                 intents.append(exit_intent(names.take(), bar.close_ms, books[wish.pair], wish))
-                barred.append(wish.barred)
+                barred.append(bool(wish.barred))
         for entry in decision.entries:
             intent, why = self.open(entry, bar, standing, names, Origin.STRATEGY)
             if intent is None:
@@ -111,7 +111,7 @@ class Trader:
             if entry.pair in switched:
                 wish = switched.pop(entry.pair)
                 intents.append(exit_intent(names.take(), bar.close_ms, books[wish.pair], wish))
-                barred.append(wish.barred)
+                barred.append(bool(wish.barred))
                 intent = msgspec.structs.replace(intent, id=names.peek())
             names.take()
             intents.append(intent)

@@ -32,9 +32,7 @@ def crossings(intents: Sequence[Intent]) -> tuple[Crossing, ...]:
         if intent.action is Action.CLOSE or len(intent.legs) == 1:
             for number, leg in enumerate(intent.legs):
                 legs.setdefault(leg.instrument, []).append((intent, number, leg.size))
-    return tuple(
-        Crossing(instrument, parts) for instrument, there in legs.items() if (parts := _parts(there))
-    )
+    return tuple(Crossing(instrument, parts) for instrument, there in legs.items() if (parts := _parts(there)))
 
 
 def _parts(legs: Sequence[tuple[Intent, int, Decimal]]) -> tuple[tuple[str, int, Decimal], ...]:

@@ -15,14 +15,12 @@ threshold serve for that, and for every figure: others are never traded.
 """
 
 from dataclasses import replace
+from importlib.metadata import version
 from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
-import numba
 import numpy as np
-import safetensors
-import sklearn
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
@@ -113,7 +111,7 @@ def train(panel: Panel, features: PairFeatures, recipe: Recipe, source: str, pro
         labels_until_ms=int(panel.ts[rows.end.max()]),
         seed=recipe.seed,
         metrics=metrics,
-        libraries={module.__name__: module.__version__ for module in (np, numba, safetensors, sklearn)},
+        libraries={name: version(name) for name in ("numpy", "numba", "safetensors", "scikit-learn")},
     )
     return Trained(meta, forest, golden)
 

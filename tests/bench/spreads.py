@@ -16,11 +16,11 @@ from core.backtest.events import market_of
 from core.backtest.kernel import ORDERS, TICK, Books, Costs, Record, Sides, Tape, follow, sizes
 from core.backtest.sweep import figures
 from core.backtest.vectorised import tape_of
-from core.jit import jit
 from core.data.synthetic import ASSETS, synthetic_panel
 from core.domain.instrument import pairs_of
 from core.domain.market import Floats
 from core.features.pairs import PairFeatures
+from core.jit import jit
 
 BARS, SEED, CASH, NOTIONAL = 8760, 7, 1e7, 1000.0
 COSTS = Costs(taker=0.0005, half_spread=0.0001)

@@ -222,7 +222,7 @@ def picture(books: Books) -> dict[str, Any]:
             for n, r in books.orders.items()
         ],
         "intents": [
-            (n, s.intent, s.outcome, s.barred, [(p.wanted, p.filled, p.open, p.attempts) for p in books.progress(n)])
+            (n, s.intent, s.outcome, s.barred, [(p.wanted, p.filled, p.open, p.attempts) for p in s.progress()])
             for n, s in books.intents.items()
         ],
         "unsettled": books.unsettled(),

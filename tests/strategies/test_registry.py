@@ -69,8 +69,8 @@ class TestFromAPath:
         settings = settings_of(elsewhere, table, environ={"COCKPIT_STRATEGY__FIXED-PAIRS__WINDOW": "72"})
         params = strategy("fixed-pairs", settings).params_of(settings)
         assert params.model_dump() == {
-            "base_size_usdt": 1000.0, "budget_usdt": float("inf"), "pairs": ("BTC/ETH",), "entry": 1.5, "window": 72,
-            "hold": 24,
+            "base_size_usdt": 1000.0, "budget_usdt": float("inf"), "pairs": ("BTC/ETH",), "entry": 1.5,
+            "window": 72, "hold": 24,
         }  # fmt: skip
         assert settings.origin("strategy.fixed-pairs.window") == "environment COCKPIT_STRATEGY__FIXED-PAIRS__WINDOW"
         assert values(settings)["strategy.fixed-pairs.entry"] == 1.5
