@@ -130,5 +130,6 @@ def test_the_configuration_names_them() -> None:
     section = load(environ={}).backtest
     assert Assumptions(**section.model_dump()) == Assumptions()
     changed = {"fees": "none", "slippage": "flat:1", "latency": "80", "inside": "replay", "rejects": "0.2"}
+    changed["book"] = "top.parquet"
     options = {f"backtest.{name}": value for name, value in changed.items()}
     assert load(environ={}, options=options).backtest.model_dump() == changed | {"rejects": 0.2}

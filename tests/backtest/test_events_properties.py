@@ -132,7 +132,7 @@ def _same(books: Books, venue: BacktestVenue) -> None:
             assert one.size * book.side > 0 > two.size * book.side, book
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases)
 def test_ledger_and_exchange_tell_the_same_at_every_bar(case: Case) -> None:
     with watched() as bars:
@@ -147,7 +147,7 @@ def test_ledger_and_exchange_tell_the_same_at_every_bar(case: Case) -> None:
     assert (np.diff(result.costs[:, 0]) <= 1e-9).all(), "nobody is paid for crossing a spread"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases)
 def test_a_bar_that_is_passed_over_has_nothing_in_it(case: Case) -> None:
     """A run looks into a bar where something of ours could happen: one that looks into all of them is the same."""
@@ -158,7 +158,7 @@ def test_a_bar_that_is_passed_over_has_nothing_in_it(case: Case) -> None:
     _alike(quick, thorough)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases)
 def test_a_price_that_nobody_asks_for_changes_nothing(case: Case) -> None:
     """A run moves a mark when something depends on it: one that moves all of them at every bar is the same."""
