@@ -1,7 +1,7 @@
 """What a learned clustering must beat: clusters drawn once from the correlations of the past.
 
 The fixed clusters trade by the very rule of `core.models.cluster.rule`, with the same thresholds as learning starts
-from, but an asset belongs to one cluster, whatever its last window looks like, and no gate ever closes.
+from, but an asset belongs to one cluster, whatever its last window looks like, and its gate never closes.
 """
 
 import numpy as np
@@ -67,7 +67,9 @@ def fixed_wishes(panel: Panel, labels: Labels, recipe: ClusterTraining) -> Wishe
     found = market(panel)
     z, std, known = (np.empty(found.logs.shape, kind) for kind in (float, float, np.bool_))
     standings(found.logs, recipe.window, z, std, known)
-    similar = (np.arange(labels.max() + 1)[:, None] == labels).astype(np.float64)
+    # An asset alone in its cluster has nobody to stray from: it is near none.
+    shared = np.flatnonzero(np.bincount(labels, minlength=2) > 1)
+    similar = np.where((shared if len(shared) else np.array([-1]))[:, None] == labels, 1.0, -1.0)
     told = np.empty((*z.shape, len(NAMES)))
     _decide(model, z, known, similar, told)
     usable = np.zeros(panel.close.shape, np.bool_)
