@@ -222,8 +222,9 @@ def picture(books: Books) -> dict[str, Any]:
             for n, r in books.orders.items()
         ],
         "intents": [
-            (n, s.intent, s.outcome, s.barred, [(p.wanted, p.filled, p.open, p.attempts) for p in s.progress()])
+            (n, s.intent, s.outcome, s.barred, [(leg.wanted, leg.filled, leg.open, leg.attempts) for leg in legs])
             for n, s in books.intents.items()
+            for legs in [books.progress(n)]
         ],
         "unsettled": books.unsettled(),
         "books": books.open_books(),
