@@ -20,7 +20,7 @@ from core.models.cluster.windows import market, standings
 
 SHARP = 50.0
 """Scaling over temperature at which a share of another cluster is nothing: exp(-50)."""
-RESTARTS = 10
+RESTARTS = 3
 
 Labels = NDArray[np.int64]
 

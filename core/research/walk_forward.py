@@ -106,8 +106,9 @@ def _span(seconds: float) -> str:
 def assumed(told: Sequence[Segment], panel: Panel, purge: int, warm: bool) -> dict[str, str]:
     """How a walk was made, in words for the assumptions of its result."""
     first = told[0]
+    learned = int(panel.valid[first.train].any(axis=1).sum())
     return {
-        "models": f"{len(told)}, each of the {first.train.stop - first.train.start:,} bars before its test alone"
+        "models": f"{len(told)}, each of the {learned:,} bars before its test alone"
         + (f", {purge} bars before it left out" if purge else "")
         + (", begun with the one before" if warm else ", begun afresh"),
         "a new model": "decides first one bar after its training ends; the account goes on and is adjusted by it",
