@@ -54,7 +54,7 @@ def hand(
     low: Mapping[tuple[int, int], float] | None = None,
     high: Mapping[tuple[int, int], float] | None = None,
     funding: Mapping[tuple[int, int], float] | None = None,
-    turnover: float | Sequence[float] = DEEP,
+    turnover: float | Sequence[float] | Sequence[Sequence[float]] = DEEP,
     assets: Sequence[str] = ("BTC", "ETH", "SOL"),
 ) -> Panel:
     """Bars of an hour. Without `closes` each bar closes where the next one opens. `low`, `high` and `funding` by

@@ -212,3 +212,27 @@ def test_together_they_cannot_use_more_than_the_margin() -> None:
     assert np.abs(run.result.exposure).sum(axis=1).max() <= 100_000
     refused = [event.report for event in run.events if isinstance(event, Reported) and event.report.code]
     assert {report.code for report in refused} == {"51008"}, "the exchange itself says no"
+
+
+def test_funding_falls_to_a_pair_whose_stop_fires_at_that_very_open() -> None:
+    """The exchange settles first, then trades the open, a gap through the stop: who held until then pays."""
+    opens = still(8)
+    for row in opens[4:]:
+        row[0] = 40_000.0
+    closes = [*opens[1:4], opens[0], *opens[5:], opens[-1]]
+    run = play(hand(opens, closes, funding={(4, 0): 0.001}), {1: [enter()]})
+    (trade,) = run.result.trades
+    assert [bar for _, bar, _ in funded(run)] == [4] and trade.funding == pytest.approx(-0.001 * 3_000)
+    assert trade.pnl == pytest.approx(run.result.equity[-1] - 100_000)
+
+
+def test_funding_falls_to_a_leg_that_could_not_be_closed_before() -> None:
+    """A book so thin that closing takes bars: what is left pays at each settlement until it is gone."""
+    rates = {(bar, asset): 0.001 for bar in range(8) for asset in range(2)}
+    volume = [1e9] * 3 + [2e4] * 5
+    panel = hand(still(), funding=rates, turnover=[[1e9, each] for each in volume])
+    run = play(panel, {1: [enter()], 3: [leave()]}, assumed=Assumptions())
+    assert len({fill.ts for fill in fills(run, ETH) if fill.size > 0}) > 1, "closed at once"
+    books = books_of(panel, run.events)
+    shared = sum(trade.funding for trade in run.result.trades) + sum(float(b.funding) for b in books.open_books())
+    assert shared == pytest.approx(float(books.funding)) and len(funded(run)) > 4
