@@ -227,12 +227,13 @@ def test_funding_falls_to_a_pair_whose_stop_fires_at_that_very_open() -> None:
 
 
 def test_funding_falls_to_a_leg_that_could_not_be_closed_before() -> None:
-    """A book so thin that closing takes bars: what is left pays at each settlement until it is gone."""
+    """A book so thin that closing takes bars: what is left pays at each settlement, also at that before it goes."""
     rates = {(bar, asset): 0.001 for bar in range(8) for asset in range(2)}
-    volume = [1e9] * 3 + [2e4] * 5
+    volume = [1e9] * 3 + [2e4] * 2 + [1e9] * 3
     panel = hand(still(), funding=rates, turnover=[[1e9, each] for each in volume])
     run = play(panel, {1: [enter()], 3: [leave()]}, assumed=Assumptions())
     assert len({fill.ts for fill in fills(run, ETH) if fill.size > 0}) > 1, "closed at once"
     books = books_of(panel, run.events)
     shared = sum(trade.funding for trade in run.result.trades) + sum(float(b.funding) for b in books.open_books())
     assert shared == pytest.approx(float(books.funding)) and len(funded(run)) > 4
+    assert len(run.result.trades) == 1

@@ -253,6 +253,7 @@ def test_a_leg_that_its_stop_has_closed_is_not_closed_again(latency: str) -> Non
     for event, books in folded(panel, run.events):
         if isinstance(event, Stepped):
             assert books.net(BTC) >= 0 >= books.net(ETH), "the other side was opened"
+    assert len(fills(run, BTC)) == len(fills(run, ETH)) == 2
     assert len(run.result.trades) == 1 and bool(fired(run)) == (latency != "none")
 
 
