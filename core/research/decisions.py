@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -105,12 +105,13 @@ def model(bundle: AnyBundle, names: Sequence[str], features_hash: str, rows: Flo
     A cluster bundle makes its features itself, and each asset's from those beside it: of it, the file that is
     served and the period are asked."""
     meta, found = bundle.meta, []
+    columns: tuple[str, ...]
     name, when = bundle.path.name, iso(first_ms)
-    if isinstance(bundle, Bundle):
-        had, columns = bundle.meta.features_hash, bundle.meta.features
-    else:
-        assert isinstance(bundle, ClusterBundle)
+    if isinstance(bundle, ClusterBundle):
         had, columns = bundle.hash, NAMES
+    else:
+        forest = cast(Bundle, bundle)
+        had, columns = forest.meta.features_hash, forest.meta.features
     if (tuple(names), features_hash) != (columns, had):
         off = next((was for was, now in zip(columns, names, strict=False) if was != now), "their definition")
         fault = f"was trained on other features than are served: {off} ({had} is not {features_hash})"
@@ -120,9 +121,9 @@ def model(bundle: AnyBundle, names: Sequence[str], features_hash: str, rows: Flo
         fault = f"has seen the test: it was trained on {seen}, and the test begins at {when}"
         mend = f"test from {iso(meta.labels_until_ms + meta.bar_ms)} on, or train on bars before {when} alone"
         found.append(Finding(name, when, "", fault, mend))
-    if not found and isinstance(bundle, Bundle):
-        together = bundle.score(rows.reshape(-1, rows.shape[-1]))
-        alone = np.concatenate([bundle.score(bar) for bar in rows])
+    if not found and not isinstance(bundle, ClusterBundle):
+        together = forest.score(rows.reshape(-1, rows.shape[-1]))
+        alone = np.concatenate([forest.score(bar) for bar in rows])
         if not np.array_equal(together, alone, equal_nan=True):
             fault = "scores a row otherwise in other company: something is computed over the batch"
             found.append(

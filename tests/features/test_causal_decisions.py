@@ -15,6 +15,7 @@ from uncertain_markets import another_future, market
 
 from core.backtest.events import Assumptions, market_of, run_events
 from core.backtest.vectorised import run_vectorised
+from core.backtest.weights import run_weights
 from core.compose import make_limits, make_trader
 from core.config import Settings
 from core.config.settings import Universe
@@ -24,14 +25,16 @@ from core.domain.backtest import Source
 from core.domain.decision import Decision, View
 from core.domain.market import Floats
 from core.features.pairs import PairFeatures
-from core.models.bundle import Bundle, save
+from core.models.bundle import AnyBundle, Bundle, save
 from core.portfolio.events import AnyEvent, Decided
 from core.strategies.params import Params
 from core.strategies.registry import OURS, Strategy
 from tests.models.small_model import trained_on
+from tests.strategies.made_clusters import made_bundle
 
 ASSETS = ("BTC", "ETH", "SOL", "DOGE")
 START, BARS = 800, 960
+Bundles = dict[str, AnyBundle]
 CASH, SHARE = Decimal(100_000), Decimal("0.25")
 SETTINGS = Settings(universe=Universe(assets=ASSETS))
 every_strategy = pytest.mark.parametrize("rule", OURS, ids=lambda rule: rule.name)
@@ -44,15 +47,18 @@ def panel() -> Panel:
 
 
 @pytest.fixture(scope="module")
-def bundle(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return save(tmp_path_factory.mktemp("models"), *trained_on(panel.slice(0, START)))
+def bundles(panel: Panel, tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    """A model of each kind."""
+    folder = tmp_path_factory.mktemp("models")
+    forest = save(folder, *trained_on(panel.slice(0, START)))
+    return {"": forest, "divergence": forest, "cluster": made_bundle(folder, panel, START)}
 
 
 def source(panel: Panel) -> Source:
     return Source("x", "", "", "", ASSETS, panel.bar_ms, int(panel.ts[START]), int(panel.ts[-1]))
 
 
-def decided(rule: Strategy, bundle: Bundle, panel: Panel) -> tuple[list[Decision], list[AnyEvent]]:
+def decided(rule: Strategy, bundles: Bundles, panel: Panel) -> tuple[list[Decision], list[AnyEvent]]:
     """Every decision of an event-driven run, and its ledger up to the last of them."""
     said: list[Decision] = []
 
@@ -63,7 +69,9 @@ def decided(rule: Strategy, bundle: Bundle, panel: Panel) -> tuple[list[Decision
     replayed = market_of(panel, START, 0, 7)
     instruments = {spec.id: spec for spec in replayed.instruments}
     spied = msgspec.structs.replace(rule, decide=listened)
-    trader = make_trader(SETTINGS, spied, bundle, instruments, make_limits(SETTINGS, Decimal("0.0005")))
+    trader = make_trader(
+        SETTINGS, spied, bundles[rule.model], instruments, make_limits(SETTINGS, Decimal("0.0005"))
+    )
     run = run_events([trader], replayed, CASH, Assumptions(), source(panel), seed=7, catastrophe_share=SHARE)
     events = list(run.events)
     last = max(i for i, event in enumerate(events) if isinstance(event, Decided))
@@ -88,19 +96,19 @@ def assert_prefix(
 @settings(max_examples=3, deadline=None)
 @given(cut=cuts, seed=st.integers(0, 2**32 - 1))
 def test_the_future_moves_no_decision_of_the_past(
-    rule: Strategy, panel: Panel, bundle: Bundle, cut: int, seed: int
+    rule: Strategy, panel: Panel, bundles: Bundles, cut: int, seed: int
 ) -> None:
-    until_then = decided(rule, bundle, panel.slice(0, cut))
+    until_then = decided(rule, bundles, panel.slice(0, cut))
     assert len(until_then[0]) == cut - START
-    assert_prefix(until_then, decided(rule, bundle, panel))
-    assert_prefix(until_then, decided(rule, bundle, another_future(panel, cut, seed)))
+    assert_prefix(until_then, decided(rule, bundles, panel))
+    assert_prefix(until_then, decided(rule, bundles, another_future(panel, cut, seed)))
 
 
 @every_strategy
-def test_there_is_something_that_could_have_moved(rule: Strategy, panel: Panel, bundle: Bundle) -> None:
-    said, events = decided(rule, bundle, panel)
-    other, _ = decided(rule, bundle, another_future(panel, START + 80, 1))
-    assert any(decision.entries for decision in said) and len(events) > len(said) + 10
+def test_there_is_something_that_could_have_moved(rule: Strategy, panel: Panel, bundles: Bundles) -> None:
+    said, events = decided(rule, bundles, panel)
+    other, _ = decided(rule, bundles, another_future(panel, START + 80, 1))
+    assert any(decision.entries or decision.targets for decision in said) and len(events) > len(said) + 10
     assert [told(d) for d in said[81:]] != [told(d) for d in other[81:]]
 
 
@@ -108,13 +116,15 @@ def test_there_is_something_that_could_have_moved(rule: Strategy, panel: Panel, 
 @settings(max_examples=6, deadline=None)
 @given(cut=cuts, seed=st.integers(0, 2**32 - 1))
 def test_the_future_moves_no_target_of_a_vectorised_run(
-    rule: Strategy, panel: Panel, bundle: Bundle, cut: int, seed: int
+    rule: Strategy, panel: Panel, bundles: Bundles, cut: int, seed: int
 ) -> None:
     def exposure(bars: Panel) -> tuple[Floats, Floats]:
         replayed = market_of(bars, START, 0, 7)
         instruments = {spec.id: spec for spec in replayed.instruments}
-        trader = make_trader(SETTINGS, rule, bundle, instruments, make_limits(SETTINGS, Decimal("0.0005")))
-        run = run_vectorised(trader, replayed, float(CASH), Assumptions(), source(bars), seed=7)
+        own = bundles[rule.model]
+        trader = make_trader(SETTINGS, rule, own, instruments, make_limits(SETTINGS, Decimal("0.0005")))
+        fast = run_weights if rule.model == "cluster" else run_vectorised
+        run = fast(trader, replayed, float(CASH), Assumptions(), source(bars), seed=7)
         return run.exposure, run.equity
 
     whole, changed = exposure(panel), exposure(another_future(panel, cut, seed))
@@ -134,14 +144,17 @@ compiled one by nothing, a network's matrix product by its rounding)."""
 @settings(max_examples=10, deadline=None)
 @given(cut=st.integers(250, BARS - 1), seed=st.integers(0, 2**32 - 1))
 def test_the_future_moves_no_score_of_the_past(
-    panel: Panel, bundle: Bundle, kind: str, of: Callable[[Bundle], Score], tolerance: float, cut: int, seed: int
+    panel: Panel, bundles: Bundles, kind: str, of: Callable[[Bundle], Score], tolerance: float, cut: int, seed: int
 ) -> None:
+    forest = bundles["divergence"]
+    assert isinstance(forest, Bundle)
+
     def scores(bars: Panel) -> Floats:
         features = PairFeatures(ASSETS).history(bars).features
-        return of(bundle)(features.reshape(-1, features.shape[-1])).reshape(features.shape[:2])
+        return of(forest)(features.reshape(-1, features.shape[-1])).reshape(features.shape[:2])
 
     whole = scores(panel)[:cut]
-    alone = of(bundle)(PairFeatures(ASSETS).history(panel).features[cut - 1])
+    alone = of(forest)(PairFeatures(ASSETS).history(panel).features[cut - 1])
     for other in (scores(panel.slice(0, cut)), scores(another_future(panel, cut, seed))[:cut]):
         np.testing.assert_allclose(other, whole, rtol=0, atol=tolerance)
     np.testing.assert_allclose(alone, whole[-1], rtol=0, atol=tolerance, err_msg="one bar alone, as live")
