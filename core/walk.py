@@ -7,9 +7,10 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 
 from core.clock import monotonic
-from core.domain.account import gross_of
+from core.domain.account import Book, gross_of
 from core.domain.decision import Exit, View
 from core.domain.instrument import Instrument
 from core.domain.market import Bar
@@ -23,9 +24,12 @@ from core.execution.protection import Guard
 from core.execution.reconcile import Reconciler, Verdict
 from core.execution.risk import Standing
 from core.execution.sizing import exit_intent
-from core.portfolio.events import AnyEvent, Decided, Intended, Opened, Stepped
+from core.portfolio.events import AnyEvent, Decided, Filled, Intended, Opened, Stepped
 from core.trader import Names, Outcome, Trader
 from core.venues.port import Venue, VenueError
+
+STATEMENT_S = 1.0
+"""How long the orders of a bar wait, at most, for the exchange's statement."""
 
 
 class Walk:
@@ -83,14 +87,27 @@ class Walk:
         await self._rejoin()
         return self.verdict
 
+    def halved(self) -> list[Book]:
+        """Pairs that have lost a leg, and on which nothing is at work."""
+        books = self.journal.books
+        halves = [book for book in books.open_books() if not all(leg.size for leg in book.legs)]
+        working = {(i.strategy, i.pair) for i in books.unsettled()} if halves else set()
+        return [book for book in halves if (book.strategy, book.pair) not in working]
+
+    async def learn(self) -> None:
+        """Take in what the exchange has done by itself, and close what it has left of a pair. The orders for that
+        may fire stops on their way. Under lockstep it ends when they are settled."""
+        seen: set[str] = set()
+        while (new := self.orders.foreign.keys() - seen) or self.halved():
+            seen |= new
+            await self.reconcile()
+            if self.venue.capabilities.lockstep:
+                await self.executor.idle()
+
     async def _rejoin(self) -> None:
         """Where the exchange has closed one leg of a pair, close the other at once."""
-        books = self.journal.books
         async with self.deciding:
-            working = {(i.strategy, i.pair) for i in books.unsettled()}
-            for book in books.open_books():
-                if (book.strategy, book.pair) in working or all(leg.size != 0 for leg in book.legs):
-                    continue
+            for book in self.halved():
                 wish = Exit(book.pair, "the exchange closed its other leg", barred=True)
                 intent = exit_intent(self.names.take(), self.venue.market_ms(), book, wish, Origin.RECOVERY)
                 await self.journal.record(Intended(intent.ts, intent, barred=True))
@@ -116,7 +133,7 @@ class Walk:
             intents += outcome.intents
         failpoint("intended")
         # Funding of the bar's end falls to the books as they are now: what leaves has held until then.
-        await self._statement()
+        await self._statement_soon()
         await self._cross(intents)
         for intent in intents:
             self.executor.start(intent)
@@ -128,8 +145,25 @@ class Walk:
                 mark = await self.venue.mark(crossing.instrument)
             except VenueError:
                 continue  # Without a mark each goes to the exchange.
-            currency, now = self.journal.books.currency, self.venue.market_ms()
-            await self.journal.record(crossed(crossing, mark, currency, now))
+            event = crossed(crossing, mark, self.journal.books.currency, self.venue.market_ms())
+            await self.journal.record_from(partial(self._possible, event))
+
+    def _possible(self, event: Filled) -> Sequence[AnyEvent]:
+        """The crossing, if each part is still to be had: while the mark was asked for, a stop may have fired."""
+        for part in event.parts:
+            leg = self.journal.books.progress(part.intent)[part.leg]
+            if abs(part.size) > abs(leg.wanted - leg.filled):
+                return ()
+        return (event,)
+
+    async def _statement_soon(self) -> None:
+        """The statement, if the exchange gives it at once: no order waits for it longer than that."""
+        if self.venue.capabilities.immediate:
+            await self._statement()
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STATEMENT_S):
+                await self._statement()
 
     async def _statement(self) -> None:
         with contextlib.suppress(VenueError):

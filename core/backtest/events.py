@@ -149,7 +149,7 @@ def run_events(
         _catch_up(walk, venue.close_bar())
         series.row(walk, bar, venue.slippage)
         at_once(walk.step(bar))
-        _learn(walk)
+        at_once(walk.learn())
         at_once(walk.finish(bar))
         if (t - first) % CHUNK == 0:
             progress((t - first) / (end - first), f"bar {t - first} of {end - first}")
@@ -183,7 +183,7 @@ def _catch_up(walk: Walk, own: Sequence[Fill]) -> None:
         at_once(walk.orders.fill(fill))
     if not walk.verdict.agrees:
         at_once(walk.reconcile())
-    _learn(walk)
+    at_once(walk.learn())
     if walk.journal.books.unsettled():
         # Funding falls to what was held, before what is left over from the bar before goes on.
         at_once(walk.reconciler.bills())
@@ -195,21 +195,6 @@ async def _hear(walk: Walk, fill: Fill) -> None:
     await walk.orders.fill(fill)
     if walk.orders.foreign:
         await walk.reconciler.adopt()
-
-
-def _learn(walk: Walk) -> None:
-    """Take in what the exchange has done by itself, and close what it has left of a pair. The orders for that may
-    fire stops on their way."""
-    seen: set[str] = set()
-    while (new := walk.orders.foreign.keys() - seen) or _halved(walk.journal.books):
-        seen |= new
-        at_once(walk.reconcile())
-
-
-def _halved(books: Books) -> bool:
-    """Whether a pair has lost a leg, and nothing is at work on it."""
-    halves = {(book.strategy, book.pair) for book in books.open_books() if not all(leg.size for leg in book.legs)}
-    return bool(halves) and not halves <= {(intent.strategy, intent.pair) for intent in books.unsettled()}
 
 
 def _all_pairs(traders: Sequence[Trader]) -> tuple[str, ...]:

@@ -100,8 +100,8 @@ def book_pnl(book: Book, prices: Mapping[str, float]) -> float:
 
 
 def gross_of(books: Iterable[Book], prices: Mapping[str, Decimal]) -> Decimal:
-    """Value of all legs of `books` at `prices` (by instrument), longs and shorts alike."""
-    legs = (leg for book in books for leg in book.legs)
+    """Value of all legs of `books` at `prices` (by instrument), longs and shorts alike; 0 for one that has none."""
+    legs = (leg for book in books for leg in book.legs if leg.instrument in prices)
     return sum((abs(leg.size) * leg.contract * prices[leg.instrument] for leg in legs), Decimal(0))
 
 

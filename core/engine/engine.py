@@ -176,17 +176,18 @@ class Engine(Walk):
 
     async def _step(self, bar: Bar) -> None:
         """What is held, what was settled, then the walk. Under lockstep it ends when every order is settled."""
-        if self.orders.foreign or not self.verdict.agrees:
-            await self.reconcile()  # A stop has fired within the bar: what is decided rests on what is held now.
-            if self.venue.capabilities.lockstep:
-                await self.executor.idle()
+        lockstep = self.venue.capabilities.lockstep
+        if not self.verdict.agrees:
+            await self.reconcile()
+        await self.learn()  # A stop has fired within the bar: what is decided rests on what is held now.
         bar = await self._funded(bar)
         self.market.bar(bar)
         self._bar = bar
         await self.step(bar)
         self.clusters.take(self.views)
-        if self.venue.capabilities.lockstep:
+        if lockstep:
             await self.executor.idle()
+            await self.learn()
         await self.finish(bar)
 
     async def _funded(self, bar: Bar) -> Bar:
