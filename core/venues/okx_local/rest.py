@@ -18,6 +18,17 @@ _SETTINGS = account.POST | trade.POST
 Reply = tuple[int, bytes]
 
 
+class Request(msgspec.Struct, frozen=True):
+    """One request as it came: `path` behind /api/v5/, `raw` the path with its query as it was signed."""
+
+    method: str
+    path: str
+    raw: str
+    query: Params
+    headers: Mapping[str, str]
+    body: str
+
+
 class Rest:
     """Answers `/api/v5/...`. `last` is when it was last asked (loop time)."""
 
@@ -29,49 +40,50 @@ class Rest:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         self.last = asyncio.get_running_loop().time()
         path, body = request.match_info["path"], await request.text()
+        asked = Request(request.method, path, request.raw_path, dict(request.query), request.headers, body)
         fault = self._faults.due(f"{request.method} {path}", body)
         if fault is None:
-            return _response(*self.answer(request, path, body))
-        return await self._serve_badly(request, path, body, fault)
+            return _response(*self.answer(asked))
+        return await self._serve_badly(request, asked, fault)
 
-    async def _serve_badly(self, request: web.Request, path: str, body: str, fault: Fault) -> web.StreamResponse:
+    async def _serve_badly(self, request: web.Request, asked: Request, fault: Fault) -> web.StreamResponse:
         """What a fault makes of it; see `faults`."""
         if fault.status:
             return _response(fault.status, b"<html><body>Internal error</body></html>", "text/html")
         if fault.code:
-            return _response(*self.answer(request, path, body, fault))
+            return _response(*self.answer(asked, fault))
         if fault.do == "deliver_late":
-            task = asyncio.create_task(self._deliver_late(request, path, body, fault))
+            task = asyncio.create_task(self._deliver_late(asked, fault))
             self._late.add(task)
             task.add_done_callback(self._late.discard)
         if fault.do == "delay":
             await self._faults.hold(fault)
         if fault.do in ("deliver_late", "drop_before"):
             return _cut(request)
-        status, content = self.answer(request, path, body)
+        status, content = self.answer(asked)
         if fault.do == "drop_reply":
             return _cut(request)
         if fault.do == "html":
             return _response(200, b"<!DOCTYPE html><html><body>Please wait...</body></html>", "text/html")
         return _response(status, b"" if fault.do == "empty" else content)
 
-    async def _deliver_late(self, request: web.Request, path: str, body: str, fault: Fault) -> None:
+    async def _deliver_late(self, asked: Request, fault: Fault) -> None:
         await self._faults.hold(fault)
-        self.answer(request, path, body)
+        self.answer(asked)
 
-    def answer(self, request: web.Request, path: str, body: str, fault: Fault | None = None) -> Reply:
+    def answer(self, asked: Request, fault: Fault | None = None) -> Reply:
         """Execute one request and write what it changed. (status, JSON)"""
-        method, query = request.method, dict(request.query)
+        method, path, query = asked.method, asked.path, asked.query
         try:
             if fault is not None and (method == "GET" or path in _SETTINGS):
                 raise ApiError(fault.code, "as asked by a test")
             if method == "GET" and path in public.GET:
                 return _success(public.GET[path](self._exchange, query))
-            check_request(self._keys, request.headers, method, request.raw_path, body, wall_ms())
+            check_request(self._keys, asked.headers, method, asked.raw, asked.body, wall_ms())
             if method == "GET" and path in _PRIVATE:
                 return _success(_PRIVATE[path](self._exchange, query))
             if method == "POST":
-                return self._act(path, body, request.headers, fault)
+                return self._act(path, asked.body, asked.headers, fault)
             raise ApiError("404", f"Invalid URL: {method} {path} is not served by the local exchange", 404)
         except Denied as denied:
             return 401, msgspec.json.encode({"code": denied.code, "msg": denied.message, "data": []})

@@ -6,6 +6,7 @@ the market.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from itertools import count
 
@@ -29,13 +30,36 @@ Push = tuple[str, list[dict[str, object]] | list[list[str]]]
 """(action, data): the action is empty but for books."""
 
 
-class Connection:
-    """One client socket and what waits to be sent to it."""
+class Connection(ABC):
+    """One client at one of the three paths. How a message reaches it is the line's affair: a socket here, a wire
+    on virtual time in a rehearsal."""
 
-    def __init__(self, name: str, path: str, request: web.Request, socket: web.WebSocketResponse) -> None:
-        self.name, self.path = name, path
+    def __init__(self, path: str) -> None:
+        self.name, self.path = "", path
         self.logged_in = False
         self.silent = self.dropped = False
+
+    @abstractmethod
+    def send(self, message: bytes) -> None:
+        """One text frame, without waiting."""
+
+    @abstractmethod
+    def cut(self) -> None:
+        """End the line without a word."""
+
+    def event(self, name: str, **fields: object) -> None:
+        self.send(msgspec.json.encode({"event": name, **fields, "connId": self.name}))
+
+    def drop(self) -> None:
+        self.dropped = True
+        self.cut()
+
+
+class Socket(Connection):
+    """A client's WebSocket and what waits to be sent to it."""
+
+    def __init__(self, path: str, request: web.Request, socket: web.WebSocketResponse) -> None:
+        super().__init__(path)
         self._request, self._socket = request, socket
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(QUEUE)
 
@@ -45,12 +69,7 @@ class Connection:
         except asyncio.QueueFull:
             self.drop()
 
-    def event(self, name: str, **fields: object) -> None:
-        self.send(msgspec.json.encode({"event": name, **fields, "connId": self.name}))
-
-    def drop(self) -> None:
-        """Cut the connection without a word."""
-        self.dropped = True
+    def cut(self) -> None:
         if self._request.transport is not None:
             self._request.transport.abort()
 
@@ -116,21 +135,35 @@ class Hub:
         if path not in _CHANNELS:
             raise web.HTTPNotFound
         await socket.prepare(request)
-        connection = Connection(f"local{next(self._names)}", path, request, socket)
-        self.connections[connection] = None
-        self._changed()
+        connection = Socket(path, request, socket)
+        self.join(connection)
         writer = asyncio.create_task(connection.write())
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    self._receive(connection, message.data)
+                    self.receive(connection, message.data)
         finally:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
-            self._forget(connection)
+            self.leave(connection)
         return socket
 
-    def _receive(self, connection: Connection, text: str) -> None:
+    def join(self, connection: Connection) -> None:
+        """A client has come."""
+        connection.name = f"local{next(self._names)}"
+        self.connections[connection] = None
+        self._changed()
+
+    def leave(self, connection: Connection) -> None:
+        """A client has gone, with all it listened to."""
+        self.connections.pop(connection, None)
+        for listeners in self._listeners.values():
+            for key in [key for key in listeners if key[0] is connection]:
+                del listeners[key]
+        self._changed()
+
+    def receive(self, connection: Connection, text: str) -> None:
+        """What a client says: ping, login, subscribe, unsubscribe."""
         if text == "ping":
             connection.send(b"pong")
             return
@@ -187,13 +220,6 @@ class Hub:
         if not {(channel, instrument), (channel, "")} & self.muted:
             for action, data in self._snapshot(channel, instrument):
                 connection.send(head + _tail(data, action))
-        self._changed()
-
-    def _forget(self, connection: Connection) -> None:
-        self.connections.pop(connection, None)
-        for listeners in self._listeners.values():
-            for key in [key for key in listeners if key[0] is connection]:
-                del listeners[key]
         self._changed()
 
 
