@@ -250,7 +250,7 @@ def fill(
     taker, edge = rates
     half = middle * edge
     if tick > 0.0:
-        # As `core.matching.market`: the book's best prices lie on ticks, one away from the mark at least.
+        # As `core.matching.order_book`: the book's best prices lie on ticks, one away from the mark at least.
         ticks = np.rint(middle / tick)
         half = max(1.0, ticks * edge)
         # (What is whole stays whole, whatever bits it has lost.)

@@ -6,8 +6,8 @@ from decimal import Decimal
 from itertools import islice
 
 from core.domain.account import Bill, BillKind, Position
-from core.matching.market import Market
 from core.matching.money import ZERO, product, ratio
+from core.matching.order_book import OrderBook
 from core.matching.rules import Rules
 
 
@@ -15,11 +15,11 @@ class Holding:
     """The net position in one instrument. `cost` is what its contracts were bought for (negative: sold for),
     kept exactly: what rounding an average leaves over stays in it, so that equity is conserved."""
 
-    __slots__ = ("contract", "cost", "leverage", "market", "size", "ts")
+    __slots__ = ("book", "contract", "cost", "leverage", "size", "ts")
 
-    def __init__(self, market: Market) -> None:
-        self.market = market
-        self.contract = market.instrument.contract
+    def __init__(self, book: OrderBook) -> None:
+        self.book = book
+        self.contract = book.instrument.contract
         self.size = ZERO
         self.cost = ZERO
         self.leverage = Decimal(1)
@@ -28,7 +28,7 @@ class Holding:
     @property
     def value(self) -> Decimal:
         """Signed value at the mark."""
-        return self.size * self.contract * self.market.mark
+        return self.size * self.contract * self.book.mark
 
     @property
     def unrealised(self) -> Decimal:
@@ -36,7 +36,7 @@ class Holding:
 
     def position(self) -> Position:
         average = ratio(self.cost, self.size * self.contract) if self.size else ZERO
-        return Position(self.market.instrument.id, self.size, average, self.ts)
+        return Position(self.book.instrument.id, self.size, average, self.ts)
 
     def reducible(self, size: Decimal) -> Decimal:
         """The part of signed `size` that brings the position nearer to zero."""
@@ -67,10 +67,10 @@ class Holding:
 class Account:
     """Cash, holdings and bills of one account with cross margin. All money is in `currency`."""
 
-    def __init__(self, markets: Iterable[Market], rules: Rules, currency: str, keep: int) -> None:
+    def __init__(self, books: Iterable[OrderBook], rules: Rules, currency: str, keep: int) -> None:
         self.rules = rules
         self.currency = currency
-        self.holdings = {market.instrument.id: Holding(market) for market in markets}
+        self.holdings = {book.instrument.id: Holding(book) for book in books}
         self.open: dict[str, Holding] = {}
         self.deposit = self.cash = self.pnl = self.fees = self.funding = self.flow = ZERO
         self.bills: deque[Bill] = deque(maxlen=keep)

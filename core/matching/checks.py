@@ -5,8 +5,8 @@ from decimal import Decimal
 
 from core.domain.instrument import Instrument
 from core.domain.orders import OrderType
-from core.matching.market import Market
 from core.matching.money import sane
+from core.matching.order_book import OrderBook
 from core.matching.types import Place, PlaceTrigger
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9]{0,32}")
@@ -42,17 +42,17 @@ def check_size(instrument: Instrument, size: Decimal, market_order: bool) -> Non
         )
 
 
-def check_price(market: Market, place: Place) -> None:
+def check_price(book: OrderBook, place: Place) -> None:
     """Limit prices: on tick, and no further than the price band to the side where they would trade."""
     if place.type is OrderType.MARKET:
         return
-    price, tick = place.price, market.instrument.tick
+    price, tick = place.price, book.instrument.tick
     if price is None or not sane(price) or price <= 0:
         raise Refusal("51000", f"Parameter px error: {place.type} order of {place.instrument} with price {price}")
     if price % tick:
         raise Refusal("51006", f"{place.instrument}: price {price} is no multiple of tick {tick}")
     buy = place.size > 0
-    worst = market.limit(buy)
+    worst = book.limit(buy)
     if price > worst if buy else price < worst:
         side, bound = ("buy", "most") if buy else ("sell", "least")
         raise Refusal(
@@ -60,14 +60,14 @@ def check_price(market: Market, place: Place) -> None:
         )
 
 
-def check_trigger(market: Market, order: PlaceTrigger) -> None:
+def check_trigger(book: OrderBook, order: PlaceTrigger) -> None:
     """A stop lies beyond the mark: above it to buy, below it to sell."""
-    trigger, tick = order.trigger, market.instrument.tick
+    trigger, tick = order.trigger, book.instrument.tick
     if not sane(trigger) or trigger <= 0:
         raise Refusal("51000", f"Parameter slTriggerPx error: {trigger}")
     if trigger % tick:
         raise Refusal("51006", f"{order.instrument}: trigger price {trigger} is no multiple of tick {tick}")
-    if order.size > 0 and trigger <= market.mark:
-        raise Refusal("51278", f"{order.instrument}: stop to buy at {trigger} is not above the mark {market.mark}")
-    if order.size < 0 and trigger >= market.mark:
-        raise Refusal("51280", f"{order.instrument}: stop to sell at {trigger} is not below the mark {market.mark}")
+    if order.size > 0 and trigger <= book.mark:
+        raise Refusal("51278", f"{order.instrument}: stop to buy at {trigger} is not above the mark {book.mark}")
+    if order.size < 0 and trigger >= book.mark:
+        raise Refusal("51280", f"{order.instrument}: stop to sell at {trigger} is not below the mark {book.mark}")

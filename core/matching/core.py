@@ -10,7 +10,6 @@ from core.domain.instrument import Instrument
 from core.domain.orders import Fill, OrderState
 from core.matching.checks import Refusal, check_client_id, check_size, check_trigger
 from core.matching.desk import Desk
-from core.matching.market import Levels
 from core.matching.money import EXACT, ZERO, sane
 from core.matching.records import History, MarketState, Record, State
 from core.matching.rules import Rules
@@ -19,6 +18,7 @@ from core.matching.types import (
     CancelTrigger,
     Command,
     Event,
+    Levels,
     Place,
     PlaceTrigger,
     Quote,
@@ -73,9 +73,9 @@ class Matching:
         past = history or History()
         desk, account = self._desk, self._desk.account
         for kept in state.markets:
-            if kept.instrument not in desk.markets:
+            if kept.instrument not in desk.books:
                 raise ValueError(f"the stored state knows {kept.instrument}, which is not listed")
-            desk.markets[kept.instrument].restore(kept.mark, kept.turnover, kept.taken)
+            desk.books[kept.instrument].restore(kept.mark, kept.turnover, kept.taken)
             account.restore_holding(kept.instrument, kept.size, kept.cost, kept.leverage, kept.ts)
         account.restore(state.cash, state.pnl, state.fees, state.funding, state.flow, state.bills_made, past.bills)
         desk.orders.load(state.orders, past.orders)
@@ -102,7 +102,7 @@ class Matching:
             bills_made=account.bills_made,
             markets=[
                 MarketState(name, m.mark, m.turnover, m.taken, h.leverage, h.size, h.cost, h.ts)
-                for (name, m), h in zip(desk.markets.items(), account.holdings.values(), strict=True)
+                for (name, m), h in zip(desk.books.items(), account.holdings.values(), strict=True)
             ],
             orders=desk.orders.pending(),
             triggers=desk.triggers.pending(),
@@ -218,18 +218,18 @@ class Matching:
 
     def mark(self, instrument: str) -> Decimal | None:
         """The mark price, None before the first quote."""
-        return self._desk.markets[instrument].mark or None
+        return self._desk.books[instrument].mark or None
 
     def book(self, instrument: str, depth: int = 5) -> tuple[Levels, Levels]:
         """(bids, asks), each up to `depth` levels of (price, contracts), best first.
 
         A side is empty before the first quote, and when our own fills have taken all of it.
         """
-        market = self._desk.markets[instrument]
-        if not market.mark:
+        book = self._desk.books[instrument]
+        if not book.mark:
             return [], []
         with localcontext(EXACT):
-            return market.levels(False)[:depth], market.levels(True)[:depth]
+            return book.levels(False)[:depth], book.levels(True)[:depth]
 
     # Commands.
 
@@ -257,12 +257,12 @@ class Matching:
 
     def _place_trigger(self, command: PlaceTrigger) -> None:
         desk = self._desk
-        market = desk.listed(command.instrument)
+        book = desk.listed(command.instrument)
         check_client_id(command.client_id)
         if desk.triggers.find_pending("", command.client_id):
             raise Refusal("51065", f"algoClOrdId {command.client_id} already exists among live trigger orders")
-        check_size(market.instrument, command.size, market_order=True)
-        check_trigger(market, command)
+        check_size(book.instrument, command.size, market_order=True)
+        check_trigger(book, command)
         desk.arm(command)
 
     def _cancel_trigger(self, command: CancelTrigger) -> None:
@@ -273,10 +273,10 @@ class Matching:
         self._desk.end_trigger(trigger, "canceled")
 
     def _set_leverage(self, command: SetLeverage) -> None:
-        market, leverage = self._desk.markets.get(command.instrument), command.leverage
-        if market is None:
+        book, leverage = self._desk.books.get(command.instrument), command.leverage
+        if book is None:
             raise Refusal("51001", f"Instrument ID {command.instrument} does not exist")
-        most = market.instrument.max_leverage
+        most = book.instrument.max_leverage
         if not (sane(leverage) and 1 <= leverage <= most):
             raise Refusal("59102", f"{command.instrument}: leverage {leverage} is not within 1 and {most}")
         holding = self._desk.account.holdings[command.instrument]

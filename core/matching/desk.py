@@ -11,8 +11,8 @@ from core.domain.instrument import Instrument
 from core.domain.orders import Fill, OrderReport, OrderState, OrderType
 from core.matching.account import Account, Holding
 from core.matching.checks import Refusal, check_client_id, check_price, check_size
-from core.matching.market import Market
 from core.matching.money import ZERO, ratio
+from core.matching.order_book import OrderBook
 from core.matching.records import Record, Register
 from core.matching.rules import Rules
 from core.matching.types import Event, Place, PlaceTrigger, Quote, Trigger
@@ -24,8 +24,8 @@ class Desk:
 
     def __init__(self, instruments: Sequence[Instrument], currency: str, rules: Rules, keep: int) -> None:
         self.rules = rules
-        self.markets = {instrument.id: Market(instrument, rules) for instrument in instruments}
-        self.account = Account(self.markets.values(), rules, currency, keep)
+        self.books = {instrument.id: OrderBook(instrument, rules) for instrument in instruments}
+        self.account = Account(self.books.values(), rules, currency, keep)
         self.orders: Register[Record] = Register(keep)
         self.triggers: Register[Trigger] = Register(keep)
         self.fills: deque[Fill] = deque(maxlen=keep)
@@ -36,36 +36,36 @@ class Desk:
 
     def quote(self, quote: Quote) -> None:
         """The market moves: triggers that the mark has reached fire, orders that it has crossed fill."""
-        market = self.markets.get(quote.instrument)
-        if market is None:
+        book = self.books.get(quote.instrument)
+        if book is None:
             raise ValueError(f"quote of {quote.instrument}, which is not listed")
-        market.move(quote)
+        book.move(quote)
         for trigger in self.triggers.at(quote.instrument) if self.triggers.any_at(quote.instrument) else ():
-            if market.mark <= trigger.trigger if trigger.size < 0 else market.mark >= trigger.trigger:
+            if book.mark <= trigger.trigger if trigger.size < 0 else book.mark >= trigger.trigger:
                 self._fire(trigger)
         if self.orders.any_at(quote.instrument):
             resting = self.orders.at(quote.instrument)
             # A better price comes first, then the older order.
             resting.sort(key=lambda record: -_price(record) if record.buy else _price(record))
             for record in resting:
-                self._fill_resting(market, record)
+                self._fill_resting(book, record)
 
-    def listed(self, instrument: str) -> Market:
-        market = self.markets.get(instrument)
-        if market is None:
+    def listed(self, instrument: str) -> OrderBook:
+        book = self.books.get(instrument)
+        if book is None:
             raise Refusal("51001", f"Instrument ID {instrument} does not exist")
-        if not market.mark:
+        if not book.mark:
             raise Refusal("51001", f"Instrument ID {instrument} has no price yet")
-        return market
+        return book
 
     def admit(self, place: Place) -> Decimal:
         """The signed size that is accepted of an order, or a Refusal."""
-        market = self.listed(place.instrument)
+        book = self.listed(place.instrument)
         check_client_id(place.client_id)
         if self.orders.find_pending("", place.client_id):
             raise Refusal("51016", f"Client order ID {place.client_id} already exists among pending orders")
-        check_size(market.instrument, place.size, place.type is OrderType.MARKET)
-        check_price(market, place)
+        check_size(book.instrument, place.size, place.type is OrderType.MARKET)
+        check_price(book, place)
         holding = self.account.holdings[place.instrument]
         if place.reduce_only:
             size = holding.reducible(place.size)
@@ -75,7 +75,7 @@ class Desk:
         more = self.margin(holding, place.size) - self.margin(holding)
         if more > 0:
             # What frees or leaves the margin as it is always passes: hedging and closing are never refused.
-            value = abs(place.size) * market.instrument.contract * market.mark
+            value = abs(place.size) * book.instrument.contract * book.mark
             need, free = more + self.rules.taker * value, self.free()
             if need > free:
                 raise Refusal(
@@ -95,7 +95,7 @@ class Desk:
             if holding.size:
                 place = Place("", instrument, -holding.size, OrderType.MARKET, reduce_only=True, tag="liquidation")
                 record = self._accept(place, place.size, self.next_id(), "")
-                size, mark = abs(holding.size), holding.market.mark
+                size, mark = abs(holding.size), holding.book.mark
                 self._fill(record, size, mark, self.rules.taker, kind=BillKind.LIQUIDATION)
                 self._moved(instrument)
 
@@ -103,14 +103,14 @@ class Desk:
         """Initial margin of a position and its pending orders (and `extra` signed contracts): the larger of
         what it would be if all that buys were filled, and if all that sells were."""
         buys, sells = (extra, ZERO) if extra > 0 else (ZERO, extra)
-        for record in self.orders.at(holding.market.instrument.id):
+        for record in self.orders.at(holding.book.instrument.id):
             if not record.place.reduce_only:
                 if record.buy:
                     buys += record.open
                 else:
                     sells -= record.open
         most = max(abs(holding.size + buys), abs(holding.size + sells))
-        return ratio(most * holding.contract * holding.market.mark, holding.leverage) if most else ZERO
+        return ratio(most * holding.contract * holding.book.mark, holding.leverage) if most else ZERO
 
     def free(self) -> Decimal:
         """Equity not bound as initial margin; negative when losses have eaten into it."""
@@ -169,18 +169,18 @@ class Desk:
         self.end_trigger(trigger, "effective", order_id)
         self._execute(place, size, order_id, trigger.client_id)
 
-    def _fill_resting(self, market: Market, record: Record) -> None:
+    def _fill_resting(self, book: OrderBook, record: Record) -> None:
         """A resting order trades as maker, at its own price, with what has come to it or beyond."""
         if self.orders.find_pending(record.venue_id, "") is None:
             return  # reduce-only, and an earlier fill of this quote has closed the position
         price = _price(record)
-        arrived = sum((size for _, size in market.reachable(record.buy, price)), ZERO)
+        arrived = sum((size for _, size in book.reachable(record.buy, price)), ZERO)
         want = record.open
         if record.place.reduce_only:
             want = min(want, abs(self.account.holdings[record.instrument].size))
         size = min(want, arrived)
         if size:
-            market.take(record.buy, size)
+            book.take(record.buy, size)
             self._fill(record, size, price, self.rules.maker, maker=True)
             self._moved(record.instrument)
 
@@ -196,16 +196,16 @@ class Desk:
     def _execute(self, place: Place, size: Decimal, venue_id: str, algo_id: str) -> None:
         """Take what the book offers within the order's limit; the rest waits or is cancelled."""
         record = self._accept(place, size, venue_id, algo_id)
-        market, buy = self.markets[place.instrument], size > 0
-        limit = market.limit(buy) if place.price is None or place.type is OrderType.MARKET else place.price
-        offers = market.reachable(buy, limit)
+        book, buy = self.books[place.instrument], size > 0
+        limit = book.limit(buy) if place.price is None or place.type is OrderType.MARKET else place.price
+        offers = book.reachable(buy, limit)
         if place.type is OrderType.POST_ONLY:
             if offers:
                 self.report(record, OrderState.CANCELLED, message="post-only order would have traded at once")
             return
         for price, there in offers:
             part = min(record.open, there)
-            market.take(buy, part)
+            book.take(buy, part)
             record = self._fill(record, part, price, self.rules.taker)
             if not record.open:
                 break

@@ -5,8 +5,8 @@ from decimal import Decimal
 from core.domain.account import Position
 from core.domain.instrument import Instrument
 from core.matching.core import Matching
-from core.matching.market import Levels
 from core.matching.replay import Market
+from core.matching.types import Levels
 from core.venues.okx_local.stream import Push
 from core.venues.okx_local.wire import BARS, ZERO, Body, candle, number, ticker
 

@@ -1,4 +1,4 @@
-"""The market side of one instrument: its mark and its order book, a real one or one made around the mark."""
+"""The order book of one instrument, a real one or one made around its mark."""
 
 from decimal import Decimal
 from itertools import pairwise
@@ -8,14 +8,13 @@ from zlib import crc32
 from core.domain.instrument import Instrument
 from core.matching.money import ZERO, sane
 from core.matching.rules import Rules
-from core.matching.types import Levels as Levels
-from core.matching.types import Quote
+from core.matching.types import Levels, Quote
 
 _HALF_BP = Decimal("0.00005")
 
 
-class Market:
-    """Mark and book of `instrument`. The book is a function of the last quote, the rules and what our own
+class OrderBook:
+    """Order book and mark of `instrument`. The book is a function of the last quote, the rules and what our own
     fills have `taken` since: contracts bought from the asks, contracts sold to the bids."""
 
     __slots__ = ("_rules", "_salt", "_sides", "instrument", "mark", "taken", "turnover")
