@@ -14,8 +14,7 @@ from core.data.panel import Panel
 from core.domain.market import Floats
 from core.features.pair_loop import Flags
 from core.jit import jit
-from core.models.cluster.rule import NAMES, Clusters
-from core.models.cluster.rule import _judge as judge
+from core.models.cluster.rule import NAMES, Clusters, weigh
 from core.models.cluster.windows import market, standings
 
 SHARP = 50.0
@@ -88,4 +87,4 @@ def _decide(model: Clusters, z: Floats, known: Flags, similar: Floats, told: Flo
     """Fill `told` (R, N, C), columns in the order of NAMES, bar by bar."""
     share = np.empty_like(similar)
     for t in range(z.shape[0]):
-        judge(model, z[t], known[t], similar, share, told[t])
+        weigh(model, z[t], known[t], similar, share, told[t])

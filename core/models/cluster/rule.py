@@ -86,7 +86,7 @@ def run(state: State, model: Clusters, close: Floats, traded: Flags, values: Flo
         state.seen[0] = seen + 1
         standing(state.logs, seen, window, z, std, known)
         _compare(state.logs, seen, model.centroids, z, std, known, similar)
-        _judge(model, z, known, similar, share, values[t])
+        weigh(model, z, known, similar, share, values[t])
         state.told[:] = values[t]
         valid[t] = known
 
@@ -160,7 +160,7 @@ def _compare(
 
 
 @jit
-def _judge(model: Clusters, z: Floats, known: Flags, similar: Floats, share: Floats, out: Floats) -> None:
+def weigh(model: Clusters, z: Floats, known: Flags, similar: Floats, share: Floats, out: Floats) -> None:
     """Shares, consensus, signal and weight of each asset: a row of `out` (N, C)."""
     clusters, n = similar.shape
     sharpness = model.scaling_factor
