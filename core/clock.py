@@ -5,8 +5,10 @@ in minutes. Wall time serves requests and logs, monotonic time serves health; ma
 """
 
 import asyncio
+import selectors
 import time
 from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
@@ -15,14 +17,56 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+skew_ms: ContextVar[int] = ContextVar("skew_ms", default=0)
+"""How far the clock of a simulated machine is ahead, in whose context this is asked (virtual time alone)."""
+
+
+class _Jumping(selectors.DefaultSelector):
+    """Moves the clock instead of sleeping. A loop that waits for nothing at all is a deadlock, and says so."""
+
+    loop: "VirtualLoop"
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout == 0:
+            return []  # No file is ever waited for: there is nothing to ask the system.
+        if timeout is None:
+            raise RuntimeError("deadlock: every task waits, and no timer runs")
+        self.loop.now += timeout
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop that does not wait: when nothing is ready, its clock jumps to the next timer. `now` is virtual
+    seconds since it was made at wall time `epoch_ms`; sockets and threads do not work on it."""
+
+    def __init__(self, epoch_ms: int = 0) -> None:
+        self.now = 0.0
+        self.epoch_ms = epoch_ms
+        selector = _Jumping()
+        super().__init__(selector)
+        selector.loop = self
+
+    def time(self) -> float:
+        return self.now
+
+
+def _virtual() -> VirtualLoop | None:
+    loop = asyncio._get_running_loop()
+    return loop if isinstance(loop, VirtualLoop) else None
+
+
 def wall_ms() -> int:
     """Milliseconds UTC by this machine's clock."""
+    loop = _virtual()
+    if loop is not None:
+        return loop.epoch_ms + round(loop.now * 1000) + skew_ms.get()
     return time.time_ns() // 1_000_000
 
 
 def monotonic() -> float:
     """Seconds that never go back, from an arbitrary start."""
-    return time.monotonic()
+    loop = _virtual()
+    return time.monotonic() if loop is None else loop.now
 
 
 def random_name() -> str:
@@ -36,7 +80,10 @@ def iso(ms: int) -> str:
 
 
 async def in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a short blocking function (a file, a compiled kernel that frees the GIL) off the loop."""
+    """Run a short blocking function (a file, a compiled kernel that frees the GIL) off the loop; on virtual time,
+    which knows no threads, at once."""
+    if _virtual() is not None:
+        return function(*args, **kwargs)
     return await asyncio.to_thread(function, *args, **kwargs)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from core.clock import VirtualLoop
 from tests.engine.desk import Desk
 from tests.engine.processes import Home
-from tests.execution.virtual import VirtualLoop
 
 VIRTUAL = (
     "test_feed", "test_engine_steps", "test_commands", "test_snapshots", "test_narrator", "test_cluster_watch",

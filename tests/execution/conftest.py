@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from core.clock import VirtualLoop
 from tests.execution.rig import Rig
-from tests.execution.virtual import VirtualLoop
 
 
 def pytest_asyncio_loop_factories(

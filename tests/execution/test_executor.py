@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.clock import VirtualLoop
 from core.domain.orders import Action, Protection
 from core.portfolio.events import Protected, Settled
 from tests.execution.fakes import BTC, ETH, FakeVenue, Fault
 from tests.execution.rig import Rig
-from tests.execution.virtual import VirtualLoop
 
 
 def stops(rig: Rig) -> dict[str, tuple[D, D]]:

@@ -2,7 +2,7 @@
 
 from core.domain.errors import UserError
 from core.venues.okx.messages import BARS
-from core.venues.okx.transport import Credentials, check_address
+from core.venues.okx.transport import Credentials, FaultHandler, OkxTransport, PushHandler, check_address
 from core.venues.okx.venue import OkxVenue
 from core.venues.port import Capabilities
 
@@ -44,12 +44,26 @@ def okx_venue(
         raise UserError(f"bar {bar!r}: OKX has no such candles here; use one of {', '.join(BARS)}")
     if stale_after <= 0 or timeout <= 0:
         raise UserError(f"stale_after {stale_after:g}, timeout {timeout:g}: both are seconds and must be above 0")
+    address = check_address(address) if address is not None else None
+    credentials = Credentials(key, secret, passphrase)
+    name = "okx-demo" if address is None else "demo"
+
+    def transport(on_push: PushHandler, on_fault: FaultHandler) -> OkxTransport:
+        return OkxTransport(
+            address=address,
+            credentials=credentials,
+            sandbox=sandbox and address is None,
+            on_push=on_push,
+            on_fault=on_fault,
+            timeout=timeout,
+        )
+
     return OkxVenue(
-        address=check_address(address) if address is not None else None,
-        credentials=Credentials(key, secret, passphrase),
-        sandbox=sandbox and address is None,
+        transport=transport,
+        where=f"{name} exchange" + (f" at {address}" if address else ""),
+        credentials=credentials,
         capabilities=Capabilities(
-            name="okx-demo" if address is None else "demo",
+            name=name,
             real_money=False,
             lockstep=lockstep and address is not None,
             expiry=True,

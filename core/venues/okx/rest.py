@@ -5,7 +5,6 @@ something (a timeout, a cut connection, a web page or nothing with HTTP 200, a b
 leaves its outcome unknown; the same happening to one that only reads means that the venue cannot be reached.
 """
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
 from decimal import Decimal
@@ -21,7 +20,7 @@ from core.domain.market import Candle, Funding
 from core.domain.orders import Fill, Order, OrderReport, OrderState, Protection
 from core.venues.okx import messages
 from core.venues.okx.messages import Raw
-from core.venues.okx.transport import Credentials, OkxTransport, Rejection
+from core.venues.okx.transport import Credentials, Rejection, Transport
 from core.venues.port import Capabilities, Refused, Unknown, Unreachable
 
 T = TypeVar("T")
@@ -49,17 +48,11 @@ HINTS = {
 }
 
 
-def method_name(verb: str, path: str) -> str:
-    """ccxt's method for a path: GET trade/orders-pending -> privateGetTradeOrdersPending."""
-    access = "public" if path.startswith(("public/", "market/")) else "private"
-    return access + "".join(word.capitalize() for word in re.split("[/-]", f"{verb}/{path}"))
-
-
 class Rest(ABC):
     """The requests of the venue port over one transport. Times are ms UTC."""
 
     def __init__(
-        self, transport: OkxTransport, credentials: Credentials, capabilities: Capabilities, bar: str, where: str
+        self, transport: Transport, credentials: Credentials, capabilities: Capabilities, bar: str, where: str
     ) -> None:
         """`where` names the venue in errors, with its address if it has one."""
         self.capabilities = capabilities
@@ -78,12 +71,12 @@ class Rest(ABC):
         failure = Unreachable if verb == "GET" else Unknown
         try:
             try:
-                reply = await self._send(verb, path, params)
+                reply = await self._transport.ask(verb, path, params)
             except Rejection as rejection:
                 if rejection.code != STALE_CLOCK:
                     raise
                 await self.sync_clock()
-                reply = await self._send(verb, path, params)
+                reply = await self._transport.ask(verb, path, params)
         except Rejection as rejection:
             raise self._refusal(path, rejection, failure) from None
         except (ccxt.BaseError, aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -91,9 +84,6 @@ class Rest(ABC):
         if not isinstance(reply, dict) or not isinstance(reply.get("data"), list):
             raise failure(f"{self.where}: {path}: the answer is not OKX's (a web page, empty, or cut)")
         return list(reply["data"])
-
-    async def _send(self, verb: str, path: str, params: Any) -> Any:
-        return await getattr(self._transport, method_name(verb, path))({} if params is None else params)
 
     def _refusal(
         self, path: str, rejection: Rejection, failure: type[Unreachable] | type[Unknown]
@@ -163,7 +153,7 @@ class Rest(ABC):
         before = wall_ms()
         server = await self._one("public/time", lambda raw: int(raw["ts"]))
         self.clock_offset = server - (before + wall_ms()) // 2
-        self._transport.options["timeDifference"] = -self.clock_offset
+        self._transport.set_clock(self.clock_offset)
         return self.clock_offset
 
     def server_ms(self) -> int:

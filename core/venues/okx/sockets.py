@@ -8,7 +8,7 @@ import ccxt
 
 from core.venues.okx.messages import Raw, stream_key
 from core.venues.okx.session import Session
-from core.venues.okx.transport import OkxTransport, Rejection
+from core.venues.okx.transport import Rejection, Transport
 from core.venues.port import Reconnected
 
 REOPEN_DELAYS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
@@ -24,7 +24,7 @@ class Sockets:
 
     def __init__(
         self,
-        transport: OkxTransport,
+        transport: Transport,
         session: Session,
         plan: Mapping[str, Sequence[Raw]],
         patience: Callable[[str], float | None],

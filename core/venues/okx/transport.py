@@ -7,9 +7,10 @@ ticker costs more than a hundred, with nothing dropped out of a burst and no dic
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import ccxt
@@ -67,6 +68,41 @@ def rejection_of(reply: Raw) -> Rejection | None:
     return None if code in ("", "0") else Rejection(code, message)
 
 
+class Transport(Protocol):
+    """What the session above needs of a line to OKX: requests and sockets. It fails with a `Rejection`, ccxt's
+    errors, aiohttp's, TimeoutError or OSError."""
+
+    timeout: float
+    """Milliseconds that bound a request."""
+
+    def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def ask(self, verb: str, path: str, params: Any) -> Any:
+        """The decoded reply of a request (`expTime` among `params` is its expiry); a Rejection where it said no."""
+
+    def set_clock(self, ahead_ms: int) -> None:
+        """The exchange's clock is so far ahead of this machine's: what requests are signed with."""
+
+    async def post_local(self, path: str, body: Raw) -> None: ...
+
+    async def open_socket(self, socket: str, arguments: Sequence[Raw], *, login: bool) -> Any: ...
+
+    async def renew(self, socket: str, arguments: Sequence[Raw]) -> None: ...
+
+    async def drop_socket(self, socket: str) -> None: ...
+
+
+TransportMaker = Callable[[PushHandler, FaultHandler], Transport]
+
+
+def method_name(verb: str, path: str) -> str:
+    """ccxt's method for a path: GET trade/orders-pending -> privateGetTradeOrdersPending."""
+    access = "public" if path.startswith(("public/", "market/")) else "private"
+    return access + "".join(word.capitalize() for word in re.split("[/-]", f"{verb}/{path}"))
+
+
 class OkxTransport(okx):  # type: ignore[misc]
     """One client for one account. `address` None is the real OKX (`sandbox`: its demo account), else
     `http://HOST:PORT` of an exchange that speaks OKX v5.
@@ -111,6 +147,12 @@ class OkxTransport(okx):  # type: ignore[misc]
             self.set_sandbox_mode(True)
 
     # --- requests ------------------------------------------------------------------------------------
+
+    async def ask(self, verb: str, path: str, params: Any) -> Any:
+        return await getattr(self, method_name(verb, path))({} if params is None else params)
+
+    def set_clock(self, ahead_ms: int) -> None:
+        self.options["timeDifference"] = -ahead_ms
 
     def sign(self, path: str, api: Any = "public", method: str = "GET", params: Any = None) -> dict[str, Any]:
         """ccxt has no parameter for OKX's expiry of a request: `expTime` among `params` becomes the header."""

@@ -11,7 +11,7 @@ from core.venues.okx.messages import Raw
 from core.venues.okx.rest import HINTS, Rest
 from core.venues.okx.session import Session
 from core.venues.okx.sockets import Sockets
-from core.venues.okx.transport import Credentials, OkxTransport, Rejection
+from core.venues.okx.transport import Credentials, Rejection, TransportMaker
 from core.venues.port import (
     Capabilities,
     Refused,
@@ -35,24 +35,16 @@ class OkxVenue(Rest):
     def __init__(
         self,
         *,
-        address: str | None,
+        transport: TransportMaker,
+        where: str,
         credentials: Credentials,
-        sandbox: bool,
         capabilities: Capabilities,
         bar: str,
         stale_after: float,
         timeout: float,
     ) -> None:
-        transport = OkxTransport(
-            address=address,
-            credentials=credentials,
-            sandbox=sandbox,
-            on_push=self._push,
-            on_fault=self._fault,
-            timeout=timeout,
-        )
-        where = f"{capabilities.name} exchange" + (f" at {address}" if address else "")
-        super().__init__(transport, credentials, capabilities, bar, where)
+        """`where` names the venue in errors; `timeout` and `stale_after` in seconds."""
+        super().__init__(transport(self._push, self._fault), credentials, capabilities, bar, where)
         self._stale_after = stale_after
         self._timeout = timeout
         self._session = Session((), self.bar_ms, self.candles_after)
