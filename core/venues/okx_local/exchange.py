@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
+from msgspec.structs import replace
 
+from core.clock import wall_ms
 from core.domain.account import Bill, BillKind, Position
 from core.domain.orders import Fill, OrderReport, OrderState
 from core.matching.core import Matching
@@ -49,7 +51,9 @@ class Replay(msgspec.Struct, frozen=True):
 
 
 class Exchange:
-    """`obey` trades and `advance` moves the market; `feed` reads. `commit` before anything leaves."""
+    """`thinned`: the share of its book that an instrument is left; `clock_shift`: ms; both for `faults`.
+
+    `obey` trades and `advance` moves the market; `feed` reads. `commit` before anything leaves."""
 
     def __init__(
         self, market: Market, store: Store, keys: Keys, cash: Decimal, rules: Rules, changed: Callable[[], None]
@@ -63,7 +67,9 @@ class Exchange:
             state = msgspec.json.decode(saved, type=State)
             self.matching = Matching.restore(market.instruments, rules, state, keep=_REMEMBERED)
         self.feed = Feed(market, self.matching)
-        self.hub = Hub(keys, market.index, self.feed.candle_channel, self.feed.snapshot, changed)
+        self.thinned: dict[str, float] = {}
+        self.clock_shift = 0
+        self.hub = Hub(keys, market.index, self.feed.candle_channel, self.feed.snapshot, changed, self.server_ms)
         self._rows: dict[tuple[str, str], Row] = {}
         self._told = {r.venue_id: Progress(r.report.filled, r.traded, r.fee) for r in self.matching.orders()}
         self._created: dict[str, int] = {}
@@ -74,8 +80,14 @@ class Exchange:
             self.obey((), market.quotes())
         self.commit()
 
+    def server_ms(self) -> int:
+        """The server's clock, by which requests expire: the machine's, unless a fault has set it."""
+        return wall_ms() + self.clock_shift
+
     def obey(self, commands: Sequence[Command], quotes: Sequence[Quote] = ()) -> list[Event]:
         """One step of the matching core; its events become rows and pushes."""
+        if self.thinned:
+            quotes = [replace(q, turnover=q.turnover * self.thinned.get(q.instrument, 1.0)) for q in quotes]
         events = self.matching.step(self.market.now, commands, quotes)
         if not events:
             return events

@@ -1,6 +1,5 @@
 """Public and market data: GET paths that need no signature."""
 
-from core.clock import wall_ms
 from core.domain.instrument import Instrument
 from core.venues.okx_local import wire
 from core.venues.okx_local.api import Get, Params, Rows, limit, listed, missing, needed, whole, wrong
@@ -11,7 +10,7 @@ _ALWAYS = 1 << 62
 
 def _time(exchange: Exchange, params: Params) -> Rows:
     """Server time: the machine's, not the replay's."""
-    return [{"ts": str(wall_ms())}]
+    return [{"ts": str(exchange.server_ms())}]
 
 
 def _asked(exchange: Exchange, params: Params, everything: tuple[str, ...] = ("",)) -> list[Instrument]:

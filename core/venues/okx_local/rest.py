@@ -6,12 +6,11 @@ from collections.abc import Mapping
 import msgspec
 from aiohttp import web
 
-from core.clock import wall_ms
 from core.venues.okx_local import account, public, trade
 from core.venues.okx_local.api import ApiError, Params, parse_items
 from core.venues.okx_local.auth import Denied, Keys, check_request
 from core.venues.okx_local.exchange import Exchange
-from core.venues.okx_local.faults import Fault, Faults
+from core.venues.okx_local.faults import MAINTENANCE, Fault, Faults
 
 _PRIVATE = account.GET | trade.GET
 _SETTINGS = account.POST | trade.POST
@@ -35,7 +34,6 @@ class Rest:
     def __init__(self, exchange: Exchange, keys: Keys, faults: Faults) -> None:
         self._exchange, self._keys, self._faults = exchange, keys, faults
         self.last = asyncio.get_running_loop().time()
-        self._late: set[asyncio.Task[None]] = set()
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         self.last = asyncio.get_running_loop().time()
@@ -50,12 +48,12 @@ class Rest:
         """What a fault makes of it; see `faults`."""
         if fault.status:
             return _response(fault.status, b"<html><body>Internal error</body></html>", "text/html")
+        if fault.do == "maintenance":
+            return _response(503, MAINTENANCE)
         if fault.code:
             return _response(*self.answer(asked, fault))
         if fault.do == "deliver_late":
-            task = asyncio.create_task(self._deliver_late(asked, fault))
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
+            self._faults.later(fault, lambda: self.answer(asked))
         if fault.do == "delay":
             await self._faults.hold(fault)
         if fault.do in ("deliver_late", "drop_before"):
@@ -63,13 +61,13 @@ class Rest:
         status, content = self.answer(asked)
         if fault.do == "drop_reply":
             return _cut(request)
+        if fault.do == "late_reply":
+            await self._faults.hold(fault)
+        if fault.do == "twice":
+            self._faults.later(fault, lambda: self.answer(asked))
         if fault.do == "html":
             return _response(200, b"<!DOCTYPE html><html><body>Please wait...</body></html>", "text/html")
         return _response(status, b"" if fault.do == "empty" else content)
-
-    async def _deliver_late(self, asked: Request, fault: Fault) -> None:
-        await self._faults.hold(fault)
-        self.answer(asked)
 
     def answer(self, asked: Request, fault: Fault | None = None) -> Reply:
         """Execute one request and write what it changed. (status, JSON)"""
@@ -79,7 +77,7 @@ class Rest:
                 raise ApiError(fault.code, "as asked by a test")
             if method == "GET" and path in public.GET:
                 return _success(public.GET[path](self._exchange, query))
-            check_request(self._keys, asked.headers, method, asked.raw, asked.body, wall_ms())
+            check_request(self._keys, asked.headers, method, asked.raw, asked.body, self._exchange.server_ms())
             if method == "GET" and path in _PRIVATE:
                 return _success(_PRIVATE[path](self._exchange, query))
             if method == "POST":
@@ -105,7 +103,7 @@ class Rest:
         if not 0 < len(items) <= trade.BATCH:
             raise ApiError("51111", f"Maximum {trade.BATCH} orders can be placed in bulk")
         expires = headers.get("expTime", "")
-        expired = path in trade.EXPIRING and expires.isdigit() and int(expires) < wall_ms()
+        expired = path in trade.EXPIRING and expires.isdigit() and int(expires) < self._exchange.server_ms()
         rows = []
         for position, item in enumerate(items):
             if expired:
@@ -120,7 +118,7 @@ class Rest:
         message = (
             "" if code == "0" else "All operations failed" if code == "1" else "Bulk operation partially succeeded."
         )
-        stamp = str(wall_ms() * 1000)
+        stamp = str(self._exchange.server_ms() * 1000)
         reply = {"code": code, "msg": message, "data": rows, "inTime": stamp, "outTime": stamp}
         return 200, msgspec.json.encode(reply)
 

@@ -80,7 +80,8 @@ class LocalExchange:
             cash, rules, changed = self.settings.cash, self.rules, self._changed.set
             self.exchange = Exchange(market, store, self.keys, cash, rules, changed)
             stack.callback(self.exchange.stop)
-            self.faults = Faults(self.exchange.hub)
+            self.faults = Faults(self.exchange)
+            stack.callback(self.faults.close)
             self._rest = Rest(self.exchange, self.keys, self.faults)
             runner = web.AppRunner(self._app(), access_log=None, shutdown_timeout=1.0)
             stack.push_async_callback(runner.cleanup)

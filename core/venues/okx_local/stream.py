@@ -13,7 +13,6 @@ from itertools import count
 import msgspec
 from aiohttp import WSMsgType, web
 
-from core.clock import wall_ms
 from core.venues.okx_local.auth import Denied, Keys, check_login
 
 QUEUE = 5_000
@@ -86,7 +85,7 @@ class Hub:
 
     `instruments` are the ids that exist, `bar` the one candle channel (`candle1H`), `snapshot(channel,
     instrument)` gives what a new subscriber is sent at once. `changed` is called when somebody logs in, subscribes,
-    comes or goes.
+    comes or goes. `bend`, if set, sends each push in its own way: see `faults`.
     """
 
     def __init__(
@@ -96,11 +95,13 @@ class Hub:
         candle: str,
         snapshot: Callable[[str, str], list[Push]],
         changed: Callable[[], None],
+        server_ms: Callable[[], int],
     ) -> None:
+        self.bend: Callable[[Connection, str, str, bytes], None] | None = None
         self.connections: dict[Connection, None] = {}
         self.muted: set[tuple[str, str]] = set()
         self._keys, self._instruments, self._candle = keys, frozenset(instruments), candle
-        self._snapshot, self._changed = snapshot, changed
+        self._snapshot, self._changed, self._server_ms = snapshot, changed, server_ms
         self._listeners: dict[tuple[str, str], dict[tuple[Connection, bytes], None]] = {}
         self._names = count(1)
 
@@ -122,7 +123,10 @@ class Hub:
         if listeners:
             tail = _tail(data, action)
             for connection, head in listeners:
-                connection.send(head + tail)
+                if self.bend is None:
+                    connection.send(head + tail)
+                else:
+                    self.bend(connection, channel, instrument, head + tail)
 
     def drop_all(self) -> None:
         for connection in list(self.connections):
@@ -190,7 +194,7 @@ class Hub:
         try:
             if connection.path == "public":
                 raise Denied("60008", "Login is not supported for public channels")
-            check_login(self._keys, args[0] if args else {}, wall_ms())
+            check_login(self._keys, args[0] if args else {}, self._server_ms())
         except Denied as denied:
             connection.event("error", code=denied.code, msg=denied.message)
             return

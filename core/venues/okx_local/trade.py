@@ -106,8 +106,8 @@ def cancel_all_after(exchange: Exchange, params: Params) -> Rows:
         raise wrong("timeOut", "0, or 10 to 120 seconds")
     tag = params.get("tag", "")
     exchange.cancel_all_after(seconds, tag)
-    at = str(wall_ms() + 1000 * seconds) if seconds else "0"
-    return [{"triggerTime": at, "tag": tag, "ts": str(wall_ms())}]
+    at = str(exchange.server_ms() + 1000 * seconds) if seconds else "0"
+    return [{"triggerTime": at, "tag": tag, "ts": str(exchange.server_ms())}]
 
 
 def _first(exchange: Exchange, command: Command, kind: type[T]) -> T:
