@@ -21,7 +21,6 @@ from core.venues.okx.factory import okx_venue
 from core.venues.okx.transport import Credentials, OkxTransport, Rejection
 from core.venues.okx.venue import OkxVenue
 from core.venues.okx_local import LocalExchange
-from core.venues.okx_local import rest as door
 from core.venues.okx_local.faults import Fault
 from core.venues.port import Refused, StreamStatus, Unknown, Unreachable
 
@@ -83,7 +82,7 @@ async def test_a_request_that_arrives_after_its_expiry_is_refused_there(
     order = order_of(venue, BTC, 2, lifetime_ms=1_000)
     with pytest.raises(Unknown):
         await venue.place(order)
-    monkeypatch.setattr(door, "wall_ms", lambda: order.expires + 1)
+    fault(exchange, "clock", seconds=2)
     exchange.faults.add(Fault(do="release"))
     monkeypatch.setattr(rest, "wall_ms", lambda: order.expires + 1)
     assert await venue.order(BTC, order.client_id) is None
@@ -155,7 +154,7 @@ async def test_an_old_order_is_found_in_history(venue: OkxVenue, exchange: Local
 
 async def test_a_clock_that_drifts_is_mended_and_the_request_sent_again(venue: OkxVenue) -> None:
     venue.clock_offset = -90_000
-    venue._transport.options["timeDifference"] = 90_000
+    venue._transport.set_clock(-90_000)
     order = order_of(venue, BTC, 2, lifetime_ms=120_000)
     assert (await venue.place(order)).state is OrderState.LIVE
     assert abs(venue.clock_offset) < 1_000
