@@ -158,6 +158,12 @@ class Engine(Walk):
             await self.trading.wait()
             await self.reconcile()
 
+    def tasks(self, until_ms: int | None) -> list[asyncio.Task[None]]:
+        """All that an engine does beside taking events, trading (up to the bar that opens at `until_ms`) first. One
+        that ends with an error ends the run."""
+        works = {"trade": self.trade(until_ms), "watch": self.watch(), "executor": self.executor.failed()}
+        return [asyncio.create_task(work, name=name) for name, work in works.items()]
+
     async def trade(self, until_ms: int | None) -> None:
         """Step through closed bars, up to the one that opens at `until_ms`; None: for ever."""
         while until_ms is None or self.journal.books.last_step < until_ms:

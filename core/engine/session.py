@@ -118,10 +118,8 @@ class Session:
         self._base = self._status()
         self._enter("trading", "")
         tasks = [
-            asyncio.create_task(engine.trade(run.market.last_traded_ms if run.market else None), name="trade"),
-            asyncio.create_task(engine.watch(), name="watch"),
-            asyncio.create_task(engine.executor.failed(), name="executor"),
-            asyncio.create_task(self.stopping.wait(), name="stop"),
+            *engine.tasks(run.market.last_traded_ms if run.market else None),
+            asyncio.create_task(self._stopped(), name="stop"),
         ]
         try:
             done, _ = await asyncio.wait([*tasks, run.pump], return_when=asyncio.FIRST_COMPLETED)
@@ -140,6 +138,9 @@ class Session:
             return None
         await engine.reconcile()
         return await summary(engine, await run.ledger.read(), run.model)
+
+    async def _stopped(self) -> None:
+        await self.stopping.wait()
 
     def _archive(self) -> None:
         """A fresh session: the last one's ledger and account are put aside, not thrown away."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from core.models.bundle import Bundle, check_features, check_universe, refuse_if
 from core.models.kinds import latest, loaded
 from core.portfolio.books import Books
 from core.portfolio.events import Loaded
-from core.portfolio.ledger import Ledger
+from core.portfolio.ledger import Ledger, Log
 from core.strategies.registry import strategy
 from core.venues.okx.factory import okx_venue
 from core.venues.okx_local.auth import Keys
@@ -61,7 +61,7 @@ class Run(msgspec.Struct):
     """What a run consists of, while it runs."""
 
     engine: Engine
-    ledger: Ledger
+    ledger: Log
     pump: asyncio.Task[None]
     market: Market | None
     model: str
@@ -179,7 +179,12 @@ def make_venue(settings: Settings, exchange: ExchangeProcess | None) -> Venue:
 
 @contextlib.asynccontextmanager
 async def composed(
-    settings: Settings, venue: Venue, paths: Mapping[str, Path], market: Market | None, narrator: Narrator
+    settings: Settings,
+    venue: Venue,
+    paths: Mapping[str, Path],
+    market: Market | None,
+    narrator: Narrator,
+    open_ledger: Callable[[Path], Awaitable[Log]] = Ledger.open,
 ) -> AsyncIterator[Run]:
     """A connected, reconciled and warmed engine, with the bundles of `paths`, by kind; on leaving, everything it
     opened is closed."""
@@ -194,7 +199,7 @@ async def composed(
     ledger = None
     try:
         instruments = {name: venue.instruments[name] for name in names}
-        ledger = await Ledger.open(settings.paths.ledger(settings.venue.name))
+        ledger = await open_ledger(settings.paths.ledger(settings.venue.name))
         books = Books(venue.instruments)  # All of them: an asset may have left the universe, not the ledger.
         serving = {}
         for event in await ledger.read():
