@@ -3,9 +3,10 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from core.backtest.prepare import Prepared, Request, moment, prepare
+from core.backtest.prepare import Prepared, Request, prepare
 from core.backtest.run import rule_of
 from core.config import Settings, load
+from core.data.source import moment
 from core.domain.backtest import BASELINES
 from core.domain.errors import UserError
 from core.jobs import tell

@@ -3,7 +3,6 @@
 import hashlib
 from argparse import Namespace
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -145,14 +144,3 @@ def _trained(
 
     recipe = recipe_of(settings, Namespace(label="profit", trees=300))
     return save(folder, *train(learned, make_features(settings), recipe, source.name, progress))
-
-
-def moment(text: str, option: str) -> int:
-    """A date or a moment of UTC as a command line writes it, in ms."""
-    try:
-        when = datetime.fromisoformat(text if len(text) > 7 else f"{text}-01")
-    except ValueError:
-        raise UserError(f"{option} {text}: not a date; write it like 2024-08-31 or 2024-08-31T16:00", 2) from None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return int(when.timestamp() * 1000)

@@ -99,14 +99,13 @@ def import_files(
     return lake.write(name, candles, bar_ms, rates, venue=venue, sources=sources, mode=mode), notes
 
 
-def moment(text: str) -> int:
-    """`2024-05-01`, `2024-05-01T13:00` or with a zone, as ms UTC (without one: UTC). UserError: no such time."""
+def moment(text: str, option: str) -> int:
+    """What a command line gives `option`: `2024-05`, `2024-05-01`, `2024-05-01T13:00` or with a zone, as ms UTC
+    (without one: UTC). UserError: no such time."""
     try:
-        given = datetime.fromisoformat(text)
+        given = datetime.fromisoformat(f"{text}-01" if len(text) == len("2024-05") else text)
     except ValueError:
-        raise UserError(
-            f"{text!r}: no time; give a day or a time, like 2024-05-01 or 2024-05-01T13:00", code=2
-        ) from None
+        raise UserError(f"{option} {text}: not a date; write it like 2024-05-01 or 2024-05-01T13:00", 2) from None
     return int((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

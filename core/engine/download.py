@@ -247,8 +247,8 @@ async def _run(given: argparse.Namespace, settings: Settings) -> Manifest:
         name=given.name or f"{given.venue}-{bar}",
         assets=tuple(given.assets.split(",")) if given.assets else universe.assets,
         quote=universe.quote,
-        start_ms=moment(given.start) if given.start else 0,
-        end_ms=moment(given.end) if given.end else 0,
+        start_ms=moment(given.start, "--from") if given.start else 0,
+        end_ms=moment(given.end, "--to") if given.end else 0,
         funding=not given.no_funding,
     )
     address = _address(given, settings)

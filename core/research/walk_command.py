@@ -13,7 +13,7 @@ from core.clock import random_name, stamp, wall_ms
 from core.config import Settings, load
 from core.config.settings import ClusterTraining
 from core.data.panel import Panel
-from core.data.source import open_source
+from core.data.source import moment, open_source
 from core.data.synthetic import synthetic_panel
 from core.domain.errors import UserError
 from core.jobs import part, tell
@@ -124,7 +124,7 @@ def _walk(request: Request, settings: Settings, config: Path | None) -> ClusterW
     panel, name, venue, manifest = _data(request, settings, recipe)
     first = 0
     if request.start:
-        first_ms = prepare.moment(request.start, "--from")
+        first_ms = moment(request.start, "--from")
         first = int((panel.ts < first_ms).sum())
     if request.assets is not None and request.assets < 1:
         raise UserError(f"--assets {request.assets}: at least 1 is needed", code=2)
@@ -162,8 +162,8 @@ def _pairs(
     asked = prepare.Request(
         data=request.data,
         funding=Path(request.funding) if request.funding else None,
-        start_ms=prepare.moment(request.start, "--from") if request.start else None,
-        end_ms=prepare.moment(request.end, "--to") if request.end else None,
+        start_ms=moment(request.start, "--from") if request.start else None,
+        end_ms=moment(request.end, "--to") if request.end else None,
         train_bars=train + request.purge,
         manifest=request.manifest,
     )
@@ -175,7 +175,7 @@ def _pairs(
 
 def _data(request: Request, settings: Settings, recipe: ClusterTraining) -> tuple[Panel, str, str, str]:
     """The panel with all assets of the data; its name, venue and manifest."""
-    end_ms = prepare.moment(request.end, "--to") if request.end else None
+    end_ms = moment(request.end, "--to") if request.end else None
     demo = settings.demo
     data = request.data or demo.replay
     if not data:

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.backtest.__main__ import main
-from core.backtest.prepare import moment
 from core.clock import iso
 from core.data.importer import OHLCV
 from core.data.lake import Lake
@@ -18,7 +17,6 @@ from core.data.panel import Panel
 from core.data.synthetic import HOUR_MS, START_MS, synthetic_panel
 from core.data.tables import Rows
 from core.domain.backtest import BASELINES, Document
-from core.domain.errors import UserError
 
 ASSETS = ("BTC", "ETH", "SOL")
 BARS, TRAIN = 520, 400
@@ -165,20 +163,6 @@ def test_what_lies_before_the_start_does_not_depend_on_the_end(shell: Shell) -> 
     assert whole.curve.equity[:50] == part.curve.equity[:50]
 
 
-@pytest.mark.parametrize(
-    ("text", "hours"),
-    [
-        ("2024-01-03", 48),
-        ("2024-02", 31 * 24),
-        ("2024-01-01T05:00", 5),
-        ("2024-01-01T05:00+02:00", 3),
-        ("2024-01-01T05:00Z", 5),
-    ],
-)
-def test_moments_are_of_utc_unless_they_say_otherwise(text: str, hours: int) -> None:
-    assert moment(text, "--from") == START_MS + hours * HOUR_MS
-
-
 def test_a_period_that_cannot_be_is_refused(shell: Shell) -> None:
     assert "only 24 bars of history" in shell.refusal("zscore", "--from", "2024-01-02")
     assert shell.code == 1
@@ -292,9 +276,3 @@ def test_a_model_is_trained_once_on_what_lies_before_the_start(
     stamp = bundles[0].stat().st_mtime_ns
     assert shell(*words).digest == told.digest
     assert [file.stat().st_mtime_ns for file in (home / "models").rglob("*.safetensors")] == [stamp]
-
-
-def test_refusals_are_one_line(shell: Shell) -> None:
-    with pytest.raises(UserError) as caught:
-        moment("soon", "--from")
-    assert "\n" not in str(caught.value) and caught.value.code == 2

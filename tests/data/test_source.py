@@ -143,9 +143,15 @@ def test_months_are_appended_as_they_come(lake: Lake, tmp_path: Path, panel: Pan
 def test_times_are_utc_unless_they_say_otherwise() -> None:
     hour = START_MS + 13 * HOUR_MS
     for text in ("2024-01-01T13:00", "2024-01-01T13:00Z", "2024-01-01 15:00+02:00"):
-        assert moment(text) == hour
-    assert moment("2024-01-01") == START_MS
-    assert "'May': no time; give a day or a time, like 2024-05-01" in refusal(lambda: moment("May"), 2)
+        assert moment(text, "--from") == hour
+    assert moment("2024-01-01", "--from") == moment("2024-01", "--from") == START_MS
+    assert moment("2024-02", "--from") == moment("2024-02-01", "--from") == START_MS + 31 * 24 * HOUR_MS
+
+
+@pytest.mark.parametrize("text", ["May", "soon", "2024-13", "2024-02-30", "12345678", "2024-1", ""])
+def test_what_is_no_time_is_refused_with_its_option(text: str) -> None:
+    said = refusal(lambda: moment(text, "--to"), 2)
+    assert said == f"--to {text}: not a date; write it like 2024-05-01 or 2024-05-01T13:00"
 
 
 # -- real data ------------------------------------------------------------------------------------

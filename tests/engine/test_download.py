@@ -119,7 +119,7 @@ def test_the_command_refuses_in_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         ("--address http://127.0.0.1:1", 2, "--address is that of a local exchange: give --venue demo"),
         ("--venue demo --address http://127.0.0.1:1", 1, "cannot be reached"),
         ("--venue demo --address https://www.okx.com", 1, "expected http://127.0.0.1:PORT"),
-        ("--from yesterday", 2, "'yesterday': no time; give a day or a time"),
+        ("--from yesterday", 2, "--from yesterday: not a date"),
         ("--bar 3h", 1, "bar '3h': OKX has no such candles here"),
     ):
         assert main(words.split()) == code, words
