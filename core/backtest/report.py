@@ -19,25 +19,33 @@ from core.domain.market import Floats
 
 
 def write_report(
-    path: Path, told: Analysis, compared: Sequence[Analysis] = (), market: Floats | None = None
+    path: Path,
+    told: Analysis,
+    compared: Sequence[Analysis] = (),
+    market: Floats | None = None,
+    own: Sequence[str] = (),
 ) -> None:
     """`report` into `path`: whole, or the file that was there before. UserError if it cannot be written."""
-    page = report(told, compared, market)
+    page = report(told, compared, market, own)
     try:
         write_whole(path, page.encode())
     except OSError as error:
         raise UserError(f"cannot write the report to {path}: {error.strerror}; choose another --report") from None
 
 
-def report(told: Analysis, compared: Sequence[Analysis] = (), market: Floats | None = None) -> str:
+def report(
+    told: Analysis, compared: Sequence[Analysis] = (), market: Floats | None = None, own: Sequence[str] = ()
+) -> str:
     """The page. `compared`: other strategies' runs on the same data and costs; `market` (T+1,): an index at the
-    times of the equity, to correlate with (None: buy-and-hold, if it is among the compared)."""
+    times of the equity, to correlate with (None: buy-and-hold, if it is among the compared); `own`: sections that
+    this kind of run alone has (`words.section`), after the equity."""
     style = (files("core.backtest") / "report.css").read_text(encoding="utf-8")
     parts = (
         _header(told),
         _tiles(told),
         report_paths.beside(told, compared),
         report_paths.equity(told, compared),
+        *own,
         report_paths.months(told),
         report_trades.costs(told),
         report_trades.trades(told),
@@ -61,11 +69,12 @@ def report(told: Analysis, compared: Sequence[Analysis] = (), market: Floats | N
 def _header(told: Analysis) -> str:
     result, figures = told.result, told.metrics
     standing, sentence = verdict(figures, told.statistics)
-    source = result.source
+    source, traded = result.source, len(result.pairs)
+    pairs = f", {traded} {'pair' if traded == 1 else 'pairs'}" if result.unit == "pair" else ""
     about = (
         f"{day(figures.first_ms)} to {day(figures.last_ms)}",
         f"{figures.bars:,} bars of {length(source.bar_ms / 3.6e6)}",
-        f"{len(source.assets)} assets, {len(result.pairs)} {'pair' if len(result.pairs) == 1 else 'pairs'}",
+        f"{len(source.assets)} assets{pairs}",
         f"{source.name} ({source.venue})" if source.venue else source.name,
         f"{result.engine} engine",
     )

@@ -10,7 +10,7 @@ from core.backtest.charts import Axis
 from core.backtest.document import Analysis, calendar, underwater
 from core.backtest.metrics import DAY_MS, YEAR_MS, drawdowns, growth, held
 from core.backtest.result import Result
-from core.backtest.words import cell, day, heat, length, number, percent, section, signed, table
+from core.backtest.words import NONE, cell, day, heat, length, number, percent, section, signed, table
 from core.data.panel import Ints
 from core.domain.backtest import Drawdown
 from core.domain.market import Floats
@@ -171,11 +171,12 @@ def exposure(told: Analysis) -> str:
         charts.area(x, y, at, np.repeat(low, 2), np.repeat(high, 2), css, name)
         for (name, css), low, high in zip(names, bottoms, tops, strict=True)
     ]
+    plot = charts.plot(x, y, areas, f"Exposure by {result.unit}", 220)
     return section(
         "Exposure and allocation",
-        f"Gross value of both legs over the equity, by pair. On average {percent(figures.exposure)}; something "
+        f"Gross value over the equity, by {result.unit}. On average {percent(figures.exposure)}; something "
         f"held at {percent(figures.time_in_market)} of closes; traded {number(figures.turnover, 1)} times a year.",
-        f'<div class="wide">{charts.legend(names)}{charts.plot(x, y, areas, "Exposure by pair", 220)}</div>',
+        f'<div class="wide">{charts.legend(names)}{plot}</div>',
     )
 
 
@@ -198,10 +199,13 @@ def correlation(told: Analysis, compared: Sequence[Analysis], market: Floats | N
     beside = _matrix(daily) if len(daily) > 1 else ""
     if not pairs and not beside:
         return ""
-    what = f"Pairs: profit per {unit}, booked when a trade closes (the {min(CORRELATED, len(traded))} most traded)."
+    kind = f"{result.unit.capitalize()}s"
+    what = (
+        f"{kind}: profit per {unit}, booked when a trade closes (the {min(CORRELATED, len(traded))} most traded)."
+    )
     if index is None:
         what += " The market is not shown: it comes with --compare."
-    parts = ((f"Pairs, per {unit}", pairs), ("Strategies, per day", beside))
+    parts = ((f"{kind}, per {unit}", pairs), ("Strategies, per day", beside))
     shown = (f'<div class="wide"><h3>{title}</h3>{part}</div>' for title, part in parts if part)
     return section("Correlation", what, *shown)
 
@@ -253,14 +257,16 @@ def beside(told: Analysis, compared: Sequence[Analysis]) -> str:
     """The strategies on the same data and costs, row by row."""
     if not compared:
         return ""
-    heads = ("strategy", "total return", "95% interval", "Sharpe", "volatility", "max drawdown", "trades",
-             "hit rate", "before costs", "costs and funding")  # fmt: skip
+    heads = ("strategy", "total return", "95% interval", "Sharpe", "95% interval", "volatility", "max drawdown",
+             "trades", "hit rate", "before costs", "costs and funding")  # fmt: skip
     rows = []
     for one in sorted((told, *compared), key=lambda one: -one.metrics.total_return):
-        figures, paid, total = one.metrics, one.metrics.money, one.statistics.total_return
+        figures, paid = one.metrics, one.metrics.money
+        total, ratio = one.statistics.total_return, one.statistics.sharpe
         middle = (
             f"{percent(total.low)} to {percent(total.high)}" if total else "too short",
             number(figures.sharpe),
+            f"{number(ratio.low)} to {number(ratio.high)}" if ratio else NONE,
             percent(figures.volatility),
             percent(figures.max_drawdown.depth),
             f"{figures.trades.count:,}",

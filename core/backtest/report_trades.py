@@ -88,12 +88,12 @@ def trades(told: Analysis) -> str:
         np.array(times) // 3_600_000 % 24 for times in zip(*((t.opened, t.closed) for t in done), strict=True)
     )
     clock = [f"{hour:02d}" for hour in range(24)]
-    figures = told.metrics.trades
+    figures, paired = told.metrics.trades, told.result.unit == "pair"
     sides = {
         "winners": [trade for trade in done if trade.pnl > 0],
         "losers": [trade for trade in done if trade.pnl < 0],
-        "long the spread": [trade for trade in done if trade.side > 0],
-        "short the spread": [trade for trade in done if trade.side < 0],
+        "long" + " the spread" * paired: [trade for trade in done if trade.side > 0],
+        "short" + " the spread" * paired: [trade for trade in done if trade.side < 0],
     }
     return section(
         "Trades",
@@ -103,7 +103,7 @@ def trades(told: Analysis) -> str:
             ("Profit of a trade", _histogram(profit)),
             ("Profit against time held", _cloud(held, profit)),
             ("By time held", _classes(SPAN_NAMES, spans, profit, filled=True)),
-            ("By size: value of both legs at entry", _sizes(trade_columns(done)[:, GROSS], profit)),
+            (f"By size: value {'of both legs ' * paired}at entry", _sizes(trade_columns(done)[:, GROSS], profit)),
             ("By hour of entry, UTC", _classes(clock, opened, profit, each=3)),
             ("By hour of exit, UTC", _classes(clock, closed, profit, each=3)),
             ("By reason of exit", _groups("reason", _by_exit(done))),
@@ -193,7 +193,8 @@ def _groups(head: str, groups: dict[str, list[Trade]]) -> str:
 
 def attribution(told: Analysis) -> str:
     """Which pairs made it, and what each cost."""
-    pairs = told.metrics.pairs
+    pairs, unit = told.metrics.pairs, told.result.unit
+    many = f"{len(pairs):,} {unit}s"
     if not pairs:
         return ""
     ends = [*pairs[: SHOWN // 2], *pairs[-(SHOWN // 2) :]] if len(pairs) > SHOWN else list(pairs)
@@ -201,18 +202,16 @@ def attribution(told: Analysis) -> str:
     y = charts.values(min(0.0, float(net.min())), max(0.0, float(net.max())))
     titles = [f"{pair.pair}: {money(pair.trades.money.net)} in {pair.trades.count} trades" for pair in ends]
     chart = charts.columns(
-        [pair.pair for pair in ends], net, titles, y, "Profit by pair", 1 if len(ends) < 13 else 2
+        [pair.pair for pair in ends], net, titles, y, f"Profit by {unit}", 1 if len(ends) < 13 else 2
     )
-    heads = ("pair", "trades", "winners", "before costs", "slippage", "fees", "funding", "net", "per trade",
+    heads = (unit, "trades", "winners", "before costs", "slippage", "fees", "funding", "net", "per trade",
              "profit factor", "mean held", "exposure")  # fmt: skip
     drawn = table(heads, (_pair_row(pair) for pair in ends), _total(told))
-    about, every = f"{len(pairs):,} pairs, the best first.", ""
+    about, every = f"{many}, the best first.", ""
     if len(ends) < len(pairs):
-        about = f"The best and the worst of {len(pairs):,} pairs."
-        every = _folded(
-            f"All {len(pairs):,} pairs", table(heads, (_pair_row(pair) for pair in pairs), _total(told))
-        )
-    return section("Attribution by pair", about, f'<div class="wide">{chart}{drawn}{every}</div>')
+        about = f"The best and the worst of {many}."
+        every = _folded(f"All {many}", table(heads, (_pair_row(pair) for pair in pairs), _total(told)))
+    return section(f"Attribution by {unit}", about, f'<div class="wide">{chart}{drawn}{every}</div>')
 
 
 def _folded(summary: str, body: str) -> str:
@@ -243,7 +242,7 @@ def _total(told: Analysis) -> str:
     """The run's own sums: what they have beside the pairs' closed trades is still open."""
     figures, paid = told.metrics.trades, told.metrics.money
     still = paid.net - figures.money.net
-    name = "all" if abs(still) < 0.005 else f"all (open pairs: {money(still)})"
+    name = "all" if abs(still) < 0.005 else f"all (open {told.result.unit}s: {money(still)})"
     cells = (f"{figures.count:,}", percent(figures.hit_rate, 0), number(paid.gross, 0, plus=True),
              number(paid.slippage, 0), number(paid.fees, 0), number(paid.funding, 1, plus=True),
              number(paid.net, 0, plus=True), money(figures.expectancy), number(figures.profit_factor),
@@ -258,21 +257,21 @@ def listing(result: Result) -> str:
     order = sorted(result.trades, key=lambda trade: -trade.pnl)
     few = SHOWN // 2
     if len(order) <= 2 * few:
-        return section("The trades themselves", "The best first; times are UTC.", _rows(order))
+        return section("The trades themselves", "The best first; times are UTC.", _rows(result.unit, order))
     listed, all_of_them = result.trades[:MOST], f"All {len(order):,} trades"
     if len(listed) < len(order):
         all_of_them = f"The first {len(listed):,} of {len(order):,} trades"
-    ends = _rows([*order[:few], *order[-few:]])
+    ends = _rows(result.unit, [*order[:few], *order[-few:]])
     return section(
         "The trades themselves",
         f"The {few} best and the {few} worst; times are UTC.",
         ends,
-        _folded(f"{all_of_them}, as they closed", _rows(listed)),
+        _folded(f"{all_of_them}, as they closed", _rows(result.unit, listed)),
     )
 
 
-def _rows(chosen: Sequence[Trade]) -> str:
-    heads = ("pair", "side", "opened", "closed", "held", "size", "before costs", "slippage", "fees", "funding",
+def _rows(unit: str, chosen: Sequence[Trade]) -> str:
+    heads = (unit, "side", "opened", "closed", "held", "size", "before costs", "slippage", "fees", "funding",
              "net", "score", "entry", "exit")  # fmt: skip
     return table(heads, (_row(trade) for trade in chosen))
 

@@ -71,6 +71,11 @@ class Result(msgspec.Struct, frozen=True):
     digest: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def unit(self) -> str:
+        """What a column is: "pair", or "asset" where each is traded for itself."""
+        return "pair" if any("/" in name for name in self.pairs) else "asset"
+
     def returns(self) -> Floats:
         """(T,) simple returns per bar of the equity."""
         return np.diff(self.equity) / self.equity[:-1]
