@@ -19,6 +19,7 @@ from core.venues.port import Refused, Unknown, Unreachable, Venue, VenueError
 
 ABSENT_MARGIN_MS = 2_000
 """How long after its expiry an order that nobody knows is still asked for, before it counts as absent."""
+ZERO = Decimal(0)
 PATIENCE_S = 2.0
 """How long an order may be at work without news before the exchange is asked about it."""
 
@@ -32,12 +33,19 @@ class Orders:
         self._expiry_ms = expiry_ms
         self.foreign: dict[str, Fill] = {}
         """Fills that no intent of ours explains, by trade id: for reconciliation to judge."""
+        self.mystery: dict[str, Decimal] = {}
+        """Contracts at the exchange that neither books nor known fills of strangers explain, by instrument, as
+        reconciliation last saw them."""
+        self._before: dict[str, Decimal] = {}
+        """The same as it was when an order was sent, by client id, where there was any."""
 
     async def send(self, intent: Intent, leg: int, size: Decimal, reducing: bool) -> None:
         """Place a market order for one leg. Returns when the exchange has answered or its answer is unknown."""
         books = self._journal.books
         instrument = intent.legs[leg].instrument
         net = books.net(instrument)
+        mystery = self.mystery.get(instrument, ZERO)
+        theirs = net + self.strangers(instrument) + mystery
         attempt = len(books.intents[intent.id].orders[leg])
         order = Order(
             client_id=client_id(intent.id, leg, attempt),
@@ -48,9 +56,11 @@ class Orders:
             size=size,
             type=OrderType.MARKET,
             expires=self._venue.server_ms() + self._expiry_ms,
-            # In net mode other books may hold the other side: reduce-only would then cut this order short.
-            reduce_only=reducing and net * size < 0 and abs(size) <= abs(net),
+            # In net mode other books, or strangers, may hold the other side: reduce-only would cut this short.
+            reduce_only=reducing and all(held * size < 0 and abs(size) <= abs(held) for held in (net, theirs)),
         )
+        if mystery:
+            self._before[order.client_id] = mystery
         await self._journal.record(Planned(self._venue.market_ms(), order))
         failpoint("planned")
         try:
@@ -66,8 +76,9 @@ class Orders:
     async def inquire(self, order: Order) -> bool:
         """Ask the exchange what became of an order; True when its fate is now known and written.
 
-        Absence is believed only when the exchange's clock has passed the expiry by a margin: until then
-        the request may still be on its way (OKX refuses it afterwards, code 51000-series on `expTime`).
+        Absence is believed only when the exchange's clock has passed the expiry by a margin (until then the request
+        may still be on its way; afterwards OKX refuses it, see `expTime`), and when pending orders, history, fills
+        and the position agree: an exchange may show what an order has done before it shows the order.
         """
         asked_at = self._venue.server_ms()
         try:
@@ -80,12 +91,26 @@ class Orders:
             if asked_at <= order.expires + ABSENT_MARGIN_MS:
                 return False
             await self.catch_up()
+            if await self._shows(order):
+                return False
         except VenueError:
             return False
         state = self._journal.books.orders[order.client_id]
-        if state.state is OrderState.PLANNED and not state.filled:
-            await self.report(self._absent(order))
+        if not state.state.final and not state.filled:
+            await self.report(self._gone(order, state.state))
         return True
+
+    async def _shows(self, order: Order) -> bool:
+        """Whether the exchange holds more than is explained, on the side of this order: it may have been filled."""
+        name = order.instrument
+        theirs = sum((p.size for p in await self._venue.positions() if p.instrument == name), ZERO)
+        explained = self._journal.books.net(name) + self.strangers(name) + self._before.get(order.client_id, ZERO)
+        return (theirs - explained) * order.size > 0
+
+    def strangers(self, instrument: str) -> Decimal:
+        """Contracts that are not ours, as far as they are known: accepted ones, and those of fills seen since."""
+        seen = (fill.size for fill in self.foreign.values() if fill.instrument == instrument)
+        return self._journal.books.foreign.get(instrument, ZERO) + sum(seen, ZERO)
 
     async def report(self, report: OrderReport) -> None:
         """Write what the exchange says of one of our orders; what is not ours or not new is left out."""
@@ -125,7 +150,11 @@ class Orders:
     def _refused(self, order: Order, error: Refused) -> OrderReport:
         return self._final(order, OrderState.REJECTED, error.code, str(error))
 
-    def _absent(self, order: Order) -> OrderReport:
+    def _gone(self, order: Order, known: OrderState) -> OrderReport:
+        """Of one that was never seen: it has not arrived. Of one that was: OKX forgets after two hours what was
+        cancelled without a fill."""
+        if known is OrderState.LIVE:
+            return self._final(order, OrderState.CANCELLED, "", "the exchange keeps it no longer")
         return self._final(order, OrderState.ABSENT, "", "never reached the exchange")
 
     def _final(self, order: Order, state: OrderState, code: str, message: str) -> OrderReport:

@@ -75,7 +75,7 @@ class Guard:
         return self._journal.books.protections.get(instrument.id)
 
     async def _place(self, instrument: Instrument, size: Decimal, trigger: Decimal) -> None:
-        name = f"{self._journal.books.prefix}P{base36(self._journal.books.protections_made)}"
+        name = f"{self._journal.books.prefix}P{base36(self._journal.books.protections.made)}"
         protection = Protection(name, instrument.id, size, trigger)
         await self._journal.record(Protected(self._venue.market_ms(), protection, "planned"))
         failpoint("protecting")

@@ -1,5 +1,6 @@
 """The books of the pairs: what each strategy holds of each, and how fills and funding divide among them."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from operator import attrgetter
@@ -21,10 +22,12 @@ class PairBook:
     failing entry took back does not count. Where an intent adds to an open book, the first one's z, stop and
     target stay."""
 
-    __slots__ = ("_frozen", "barred", "fees", "funding", "gross", "intent", "legs", "realized")
+    __slots__ = ("_frozen", "barred", "fees", "funding", "gross", "intent", "legs", "realized", "since")
 
-    def __init__(self, intent: Intent, instruments: Mapping[str, Instrument]) -> None:
+    def __init__(self, intent: Intent, instruments: Mapping[str, Instrument], since: int) -> None:
         self.intent = intent
+        self.since = since
+        """Market time of its first fill."""
         self.legs = {leg.instrument: Holding(instruments[leg.instrument].contract) for leg in intent.legs}
         self.realized = self.fees = self.funding = self.gross = ZERO
         self.barred = False
@@ -119,15 +122,35 @@ def split_fill(books: Iterable[PairBook], fill: Fill, instrument: Instrument) ->
     return claims, rest
 
 
-def share_funding(books: Iterable[PairBook], bill: Bill) -> tuple[Share, ...]:
-    """Divide a funding bill among the books that hold its instrument, in proportion to their signed sizes: one
-    that is short receives what one that is long pays. The residual goes to the largest. Nobody gets a share
-    where the books cancel out or none holds it (any more)."""
-    holders = _largest(
-        (book, book.legs[bill.instrument].size)
-        for book in books
-        if bill.instrument in book.legs and book.legs[bill.instrument].size
-    )
+class Traded:
+    """The last parts of fills by book: what tells how much each held a while ago, when a bill that comes late was
+    due. Two days of them: a statement is read every minute, and first of all after a restart."""
+
+    KEPT_MS = 2 * 86_400_000
+
+    def __init__(self) -> None:
+        self._parts: deque[tuple[int, PairBook, str, Decimal]] = deque()
+
+    def add(self, ts: int, book: PairBook, instrument: str, size: Decimal) -> None:
+        self._parts.append((ts, book, instrument, size))
+        while self._parts[0][0] < ts - self.KEPT_MS:
+            self._parts.popleft()
+
+    def held(self, books: Iterable[PairBook], instrument: str, ts: int) -> list[tuple[PairBook, Decimal]]:
+        """Who held how many signed contracts just before market time `ts`: what each holds now, less what it has
+        traded from then on. Books that have been closed since are among them."""
+        sizes = {book: book.legs[instrument].size for book in books if instrument in book.legs}
+        for when, book, name, size in self._parts:
+            if name == instrument and when >= ts:
+                sizes[book] = sizes.get(book, ZERO) - size
+        return [(book, size) for book, size in sizes.items() if size]
+
+
+def share_funding(held: Iterable[tuple[PairBook, Decimal]], bill: Bill) -> tuple[Share, ...]:
+    """Divide a funding bill among the books that held its instrument when it was due, in proportion to their signed
+    sizes: one that was short receives what one that was long pays. The residual goes to the largest. Nobody gets a
+    share where the books cancel out or none held it."""
+    holders = _largest(held)
     net = sum((size for _, size in holders), ZERO)
     if not net:
         return ()

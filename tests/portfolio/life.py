@@ -81,10 +81,12 @@ class Life:
         assert parts is not None
         self.tell(Filled(ts, fill, parts))
 
-    def trade(self, name: str, *legs: tuple[str, str], price: str = "100", fee: str = "0", **what: object) -> None:
+    def trade(
+        self, name: str, *legs: tuple[str, str], price: str = "100", fee: str = "0", ts: int = 1003, **what: object
+    ) -> None:
         """An intent, from the wish to its settlement."""
         self.want(name, *legs, **what)  # type: ignore[arg-type]
         for leg, (_, size) in enumerate(legs):
             if D(size):
-                self.fill(self.plan(name, leg, size), size, price, fee)
+                self.fill(self.plan(name, leg, size), size, price, fee, ts)
         self.tell(Settled(1004, name, "done"))

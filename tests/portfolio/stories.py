@@ -197,7 +197,7 @@ class Story:
         name = NAMES[which % 3]
         held = self.books.protections.get(name)
         if held is None or much % 2:
-            made = self.books.protections_made
+            made = self.books.protections.made
             self.tell(Protected(self.now, Protection(f"pxP{base36(made)}", name, D(1), D(5)), "planned"))
         else:
             self.tell(Protected(self.now, held, ("live", "cancelled", "fired", "failed")[which % 4]))
@@ -231,7 +231,7 @@ def picture(books: Books) -> dict[str, Any]:
         "holdings": [books.holdings(name, D(5)) for name in STRATEGIES],
         "net": [books.net(name) for name in NAMES],
         "money": (books.deposit, books.cash, books.realized, books.fees, books.funding, books.equity(marks)),
-        "protections": (dict(books.protections), books.protections_made),
+        "protections": (dict(books.protections), books.protections.made),
         "curve": (list(books.curve), books.peak, books.drawdown, books.bars),
         "counts": (books.decisions, books.fills, books.round_trips, books.intents_made, books.exchange_intents),
         "last": (books.last_step, books.last_bill, books.last_fill_ms, books.last_decision("divergence")),

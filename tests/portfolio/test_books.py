@@ -177,9 +177,10 @@ def test_through_zero_a_new_position_begins_at_the_new_price(life: Life) -> None
 
 
 def bill(
-    name: str, kind: BillKind, change: str, instrument: str = "", trade: str = "", currency: str = "USDT"
-) -> Bill:
-    return Bill(name, 5, kind, instrument, currency, D(change), D(0), trade_id=trade)
+    name: str, kind: BillKind, change: str, instrument: str = "", trade: str = "", currency: str = "USDT",
+    ts: int = 5,
+) -> Bill:  # fmt: skip
+    return Bill(name, ts, kind, instrument, currency, D(change), D(0), trade_id=trade)
 
 
 def test_the_statement_moves_cash_except_where_the_fills_have(life: Life) -> None:
@@ -201,7 +202,7 @@ def test_funding_falls_on_the_books_by_signed_size_to_the_last_digit(life: Life)
     life.trade("i", (BTC, "6"), (ETH, "-2"))
     life.trade("j", (BTC, "3"), (SOL, "-1"), pair="BTC/SOL")
     life.trade("k", (BTC, "-2"), (SOL, "1"), pair="BTC/SOL", strategy="zscore")
-    paid = bill("1", BillKind.FUNDING, "-0.1", BTC)
+    paid = bill("1", BillKind.FUNDING, "-0.1", BTC, ts=2000)
     shares = life.books.share_funding(paid)
     assert shares == (
         Share("divergence", "BTC/ETH", D("-0.085714285714")),
@@ -213,6 +214,24 @@ def test_funding_falls_on_the_books_by_signed_size_to_the_last_digit(life: Life)
     book = life.books.book("zscore", "BTC/SOL")
     assert book is not None and book.funding == D("0.028571428571")
     assert life.books.funding == D("-0.1")
+
+
+def test_funding_falls_on_who_held_when_it_was_due_however_late_the_bill_comes(life: Life) -> None:
+    """One opens before the settlement, one closes after it, one opens after it: the second and third do not share
+    alike because the bill is read when all of that has happened."""
+    life.trade("i", (BTC, "6"), (ETH, "-2"))
+    life.trade("j", (BTC, "2"), (SOL, "-1"), pair="BTC/SOL")
+    due = bill("1", BillKind.FUNDING, "-8", BTC, ts=1003)
+    assert life.books.share_funding(due) == ()  # Those fills are of its very moment: it had been settled before.
+    late = bill("2", BillKind.FUNDING, "-8", BTC, ts=1004)
+    life.trade("x", (BTC, "-2"), (SOL, "1"), pair="BTC/SOL", action=Action.CLOSE, ts=1004)
+    life.trade("y", (BTC, "4"), (SOL, "-1"), pair="BTC/SOL", ts=1005)
+    shares = life.books.share_funding(late)
+    assert shares == (Share("divergence", "BTC/ETH", D("-6")), Share("divergence", "BTC/SOL", D("-2")))
+    life.tell(Billed(1004, late, shares))
+    paid = {book.pair: book.funding for book in life.books.open_books()}
+    assert paid == {"BTC/ETH": D(-6), "BTC/SOL": D(0)}  # The BTC/SOL of now was opened after it.
+    assert life.books.funding == D(-8)
 
 
 def test_funding_of_what_nobody_holds_falls_on_nobody(life: Life) -> None:
@@ -293,7 +312,7 @@ def test_the_protection_that_counts(life: Life, story: str, held: str | None) ->
         name, state = step.split()
         life.tell(protected(name, state))
     assert {p.client_id for p in life.books.protections.values()} == ({held} if held else set())
-    assert life.books.protections_made == story.count("planned")
+    assert life.books.protections.made == story.count("planned")
 
 
 # -- the rest ---------------------------------------------------------------------------------------
