@@ -17,8 +17,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-skew_ms: ContextVar[int] = ContextVar("skew_ms", default=0)
-"""How far the clock of a simulated machine is ahead, in whose context this is asked (virtual time alone)."""
+class Machine:
+    """A simulated machine: its clock is `ahead_ms` ahead of virtual time."""
+
+    ahead_ms = 0
+
+
+machine: ContextVar[Machine | None] = ContextVar("machine", default=None)
+"""Whose clock `wall_ms` tells, on virtual time."""
 
 
 class _Jumping(selectors.DefaultSelector):
@@ -59,7 +65,8 @@ def wall_ms() -> int:
     """Milliseconds UTC by this machine's clock."""
     loop = _virtual()
     if loop is not None:
-        return loop.epoch_ms + round(loop.now * 1000) + skew_ms.get()
+        here = machine.get()
+        return loop.epoch_ms + round(loop.now * 1000) + (here.ahead_ms if here else 0)
     return time.time_ns() // 1_000_000
 
 

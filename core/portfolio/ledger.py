@@ -187,14 +187,15 @@ class SyncLedger:
 
     `write` and `events` are the same without a loop."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create the ledger at `path` and hold its lock; raises `UserError` if that cannot be."""
+    def __init__(self, path: Path, durable: bool = True) -> None:
+        """Open or create the ledger at `path` and hold its lock; raises `UserError` if that cannot be. `durable`
+        False: writes survive this process, not this machine, and cost no wait for the disk (a simulated one)."""
         self._path = path
         with _told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=_WAIT_S)
             try:
-                for statement in _PREPARE:
+                for statement in (*_PREPARE, *(() if durable else ("PRAGMA synchronous=OFF",))):
                     self._connection.execute(statement).fetchall()
                 header = self._connection.execute(_HEADER).fetchone()
                 for statement in _CREATE if _is_new(path, header) else ():
