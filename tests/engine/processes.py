@@ -94,9 +94,16 @@ class Home:
 
     def exchange_pid(self) -> int | None:
         """The local exchange of this home, as it announced itself; None when it has taken its leave."""
+        return self._announced("pid")
+
+    def exchange_port(self) -> int | None:
+        """Where it listens on 127.0.0.1."""
+        return self._announced("port")
+
+    def _announced(self, name: str) -> int | None:
         with suppress(OSError, ValueError):
-            pid: int = json.loads((self.path / "exchange" / "exchange.json").read_text())["pid"]
-            return pid
+            value: int = json.loads((self.path / "exchange" / "exchange.json").read_text())[name]
+            return value
         return None
 
     def strays(self) -> list[int]:
