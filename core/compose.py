@@ -1,11 +1,12 @@
 """From the configuration to what trades by it: features, traders, limits. For every run, live or not."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 
 import msgspec
-
-from core.config import Settings
 from core.data.synthetic import synthetic_panel
 from core.domain.account import Holdings
 from core.domain.errors import UserError
@@ -15,8 +16,11 @@ from core.features.pairs import PairFeatures
 from core.matching.listing import swap
 from core.models.bundle import AnyBundle, Bundle, check_features, check_universe
 from core.models.cluster.bundle import ClusterBundle
+from core.models.kinds import loaded
 from core.strategies.registry import Strategy, pair_features, served, strategy
 from core.trader import Trader
+
+from core.config import Settings
 
 
 def load_compiled(settings: Settings, rules: Sequence[Strategy], bundles: Mapping[str, AnyBundle]) -> None:
@@ -56,6 +60,29 @@ def budget_of(settings: Settings, rule: Strategy) -> Decimal:
         told = ", ".join(f"{name} {budget}" for name, budget in fixed.items())
         raise UserError(f"the budgets ({told}) exceed risk.max_gross_usdt {most}: lower them, or raise that")
     return fixed[rule.name] if rule.name in fixed else left / (len(given) - len(fixed))
+
+
+def bundle_folder(settings: Settings, kind: str, run: str, data: str) -> Path:
+    """Where a `run` (demo, history) keeps the bundle of that kind which it has trained on `data` (a hash): other
+    data, another seed or other parameters train another one."""
+    section = settings.train.cluster if kind == "cluster" else settings.strategy.divergence
+    made_of = f"{data} {kind} {settings.demo.seed} {section.model_dump_json()}"
+    return settings.paths.models / f"{run}-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
+
+
+def stored_bundle(settings: Settings, kind: str, folder: Path) -> AnyBundle | None:
+    """A bundle of that kind in `folder` that can score the configured universe; None: there is none.
+
+    One that was damaged, or made for other features, is no loss: the data to train it again is at hand."""
+    for path in sorted(folder.glob(f"{kind}-*.safetensors")):
+        with suppress(UserError):
+            bundle = loaded(kind, path)
+            check_universe(bundle, settings.universe.assets, settings.universe.bar_ms)
+            if isinstance(bundle, Bundle):
+                features = make_features(settings)
+                check_features(bundle, features.names, features.hash)
+            return bundle
+    return None
 
 
 def make_features(settings: Settings) -> PairFeatures:

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import typer
-
 from cockpit.backtests import Backtests, Form
 from cockpit.commands.processes import Background, become, flags
 from cockpit.commands.running import found, snapshot
-from core.config import Settings, load
 from core.config.settings import STRATEGIES
 from core.domain.errors import UserError
 from core.domain.snapshot import Snapshot
+
+from core.config import SEEDS, Settings, load
 
 
 class DemoOptions(NamedTuple):
@@ -29,7 +29,8 @@ class DemoOptions(NamedTuple):
 
     def load(self) -> Settings:
         """The settings with these options: what is wrong with them is said before anything starts."""
-        named = {f"demo.{name}": getattr(self, name) for name in ("train_bars", "bars", "speed", "seed")}
+        named = {f"demo.{name}": getattr(self, name) for name in ("train_bars", "bars", "speed")}
+        named |= dict.fromkeys(SEEDS, self.seed)
         files = {f"demo.{name}": str(file) for name in ("replay", "funding") if (file := getattr(self, name))}
         strategies = {"engine.strategies": list(self.strategy)} if self.strategy else {}
         return load(self.config, options={**named, **files, **strategies, "venue.name": "demo"})

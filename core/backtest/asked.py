@@ -3,14 +3,15 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from core.backtest.prepare import Prepared, Request, prepare
 from core.backtest.run import rule_of
-from core.config import Settings, load
 from core.data.source import moment
 from core.domain.backtest import BASELINES
 from core.domain.errors import UserError
 from core.jobs import tell
 from core.strategies.registry import Strategy
+
+from core.backtest.prepare import Prepared, Request, prepare
+from core.config import SEEDS, Settings, load
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--from", dest="start", help="first traded bar")
     parser.add_argument("--to", dest="end", help="first bar that is not traded any more")
     parser.add_argument("--train-bars", type=int, help="bars of history that a model learns from")
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seed", type=int, help="of all that is drawn: the market, and how models are trained")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a strategy's parameter")
     parser.add_argument("--book", type=Path, help="real best bids and asks, which orders meet: FILE, or FILE#usdm")
     parser.add_argument("--config", type=Path)
@@ -40,15 +41,15 @@ def asked(given: Namespace) -> tuple[Settings, Strategy, Prepared]:
         start_ms=moment(given.start, "--from") if given.start else None,
         end_ms=moment(given.end, "--to") if given.end else None,
         train_bars=given.train_bars,
-        seed=given.seed,
         manifest=given.manifest,
     )
     return settings, rule, prepare(settings, request)
 
 
 def _changes(given: Namespace, rule: Strategy) -> dict[str, str]:
-    """The words of `--set`, and the book, as options of the configuration."""
+    """The words of `--set`, the seed and the book, as options of the configuration."""
     options = {"backtest.book": str(given.book.absolute())} if given.book else {}
+    options |= dict.fromkeys(SEEDS, str(given.seed)) if given.seed is not None else {}
     for word in given.set:
         key, equals, value = word.partition("=")
         if not (key.strip() and equals and value.strip()):

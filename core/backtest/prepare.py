@@ -1,25 +1,22 @@
 """What a run over history stands on: its data, the period that is traded, and a model that has not seen it."""
 
-import hashlib
-from argparse import Namespace
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import numpy as np
-
 from core.clock import iso
-from core.compose import make_features
-from core.config import Settings
 from core.data.panel import Panel
 from core.data.source import open_source
 from core.data.synthetic import START_MS, synthetic_panel
 from core.domain.backtest import Source
 from core.domain.errors import UserError
 from core.jobs import Progress
-from core.models.bundle import AnyBundle, Bundle, check_features, check_universe, refuse_if_seen, save
-from core.models.cluster import bundle as cluster
+from core.models.bundle import AnyBundle, refuse_if_seen, save
 from core.models.kinds import loaded
+
+from core.compose import bundle_folder, make_features, stored_bundle
+from core.config import Settings
+from core.models.cluster import bundle as cluster
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -34,7 +31,6 @@ class Request(msgspec.Struct, frozen=True):
     start_ms: int | None = None
     end_ms: int | None = None
     train_bars: int | None = None
-    seed: int | None = None
     manifest: str = ""
 
 
@@ -52,7 +48,7 @@ def prepare(settings: Settings, request: Request) -> Prepared:
     begin, end = request.start_ms, request.end_ms
     if begin is not None and end is not None and begin >= end:
         raise UserError(f"--from {iso(begin)} is not before --to {iso(end)}", code=2)
-    seed = settings.demo.seed if request.seed is None else request.seed
+    seed = settings.demo.seed
     universe, demo = settings.universe, settings.demo
     data = request.data or demo.replay
     funding = request.funding or (Path(demo.funding) if demo.funding and not request.data else None)
@@ -108,25 +104,12 @@ def bundle_of(settings: Settings, prepared: Prepared, kind: str, progress: Progr
         refuse_if_seen(bundle, first_ms)
         return bundle
     learned = prepared.panel.slice(0, prepared.start)
-    section = settings.train.cluster if kind == "cluster" else settings.strategy.divergence
-    made_of = f"{learned.content_hash}{prepared.seed}{section.model_dump_json()}"
-    folder = settings.paths.models / f"history-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
-    for found in sorted(folder.glob(f"{kind}-*.safetensors")):
-        # One that was damaged, or made for other features, is no loss: the data to train it again is at hand.
-        with suppress(UserError):
-            bundle = loaded(kind, found)
-            _check(settings, bundle)
-            return bundle
-    bundle = _trained(settings, prepared, kind, learned, folder, progress)
-    refuse_if_seen(bundle, first_ms)
-    return bundle
-
-
-def _check(settings: Settings, bundle: AnyBundle) -> None:
-    check_universe(bundle, settings.universe.assets, settings.universe.bar_ms)
-    if isinstance(bundle, Bundle):
-        features = make_features(settings)
-        check_features(bundle, features.names, features.hash)
+    folder = bundle_folder(settings, kind, "history", learned.content_hash)
+    if found := stored_bundle(settings, kind, folder):
+        return found
+    made = _trained(settings, prepared, kind, learned, folder, progress)
+    refuse_if_seen(made, first_ms)
+    return made
 
 
 def _trained(
@@ -139,8 +122,6 @@ def _trained(
 
         fitted = fit_before(learned, settings.train.cluster, source.name, progress, source.manifest)
         return cluster.save(folder, *fitted)
-    from core.models.__main__ import recipe_of
-    from core.models.train import train
+    from core.models.train import recipe_of, train
 
-    recipe = recipe_of(settings, Namespace(label="profit", trees=300))
-    return save(folder, *train(learned, make_features(settings), recipe, source.name, progress))
+    return save(folder, *train(learned, make_features(settings), recipe_of(settings), source.name, progress))

@@ -10,14 +10,16 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
-
 from core.config.secrets import SECRET_NAMES
 from core.config.settings import STRATEGIES, Settings, Strategy
 from core.domain.errors import UserError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 PREFIX = "COCKPIT_"
+SEEDS = ("demo.seed", "train.cluster.seed")
+"""What `--seed` of a run sets: all that it draws, the market, the prices within a bar, its models. Without it each
+has its own of the configuration: `train.cluster.seed` the cluster model, `demo.seed` everything else."""
 Entries = Mapping[str, tuple[object, str]]
 """What was given, by dotted key, each with its source."""
 Model = TypeVar("Model", bound=BaseModel)

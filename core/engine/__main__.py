@@ -6,9 +6,10 @@ import json
 import sys
 from pathlib import Path
 
-from core.config import Settings, load
 from core.domain.errors import UserError
 from core.engine.session import Session
+
+from core.config import SEEDS, Settings, load
 
 
 def _arguments() -> argparse.Namespace:
@@ -41,8 +42,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     if arguments.strategies:
         options["engine.strategies"] = arguments.strategies
     if arguments.kind == "demo":
-        options["venue.name"] = "demo"
-        for name in ("train_bars", "bars", "seed", "speed", "replay", "funding"):
+        options |= {"venue.name": "demo", **dict.fromkeys(SEEDS, arguments.seed)}
+        for name in ("train_bars", "bars", "speed", "replay", "funding"):
             value = getattr(arguments, name)
             if name == "speed" and value not in (None, "max"):
                 value = _number(value)

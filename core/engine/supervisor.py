@@ -2,18 +2,13 @@
 
 import asyncio
 import contextlib
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
-
-from core import jobs
 from core.clock import in_thread
-from core.compose import load_compiled, make_features, make_limits, make_trader
-from core.config import Secrets, Settings
 from core.data.files import write_whole
 from core.domain.errors import UserError
 from core.engine.engine import Engine
@@ -21,9 +16,8 @@ from core.engine.exchange import ExchangeProcess
 from core.engine.narrator import Narrator
 from core.execution.journal import Journal
 from core.execution.risk import Limits
-from core.features.pairs import PairFeatures
 from core.jobs import Progress
-from core.models.bundle import Bundle, check_features, check_universe, refuse_if_seen
+from core.models.bundle import Bundle, refuse_if_seen
 from core.models.kinds import latest, loaded
 from core.portfolio.books import Books
 from core.portfolio.events import Loaded
@@ -32,6 +26,10 @@ from core.strategies.registry import strategy
 from core.venues.okx.factory import okx_venue
 from core.venues.okx_local.auth import Keys
 from core.venues.port import Venue
+
+from core import jobs
+from core.compose import bundle_folder, load_compiled, make_limits, make_trader, stored_bundle
+from core.config import Secrets, Settings
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -111,23 +109,15 @@ async def train(settings: Settings, market: Market, kind: str, progress: Progres
     again, and one that the configuration names before all."""
     if kind == "cluster" and settings.strategy.cluster.model:
         return settings.beside(settings.strategy.cluster.model)
-    # What a bundle is made of names its folder: other data, another period or other parameters train another one.
-    section = settings.train.cluster if kind == "cluster" else settings.strategy.divergence
-    made_of = f"{market.digest}{market.start}{settings.demo.seed}{section.model_dump_json()}"
-    folder = settings.paths.models / f"demo-{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
-    for found in sorted(folder.glob(f"{kind}-*.safetensors")):
-        # One that was damaged, or made for other features, is no loss here: the data to train it again is at hand.
-        with contextlib.suppress(UserError):
-            bundle = loaded(kind, found)
-            check_universe(bundle, settings.universe.assets, settings.universe.bar_ms)
-            if isinstance(bundle, Bundle):
-                check_features(bundle, PairFeatures.names, make_features(settings).hash)
-            return found
+    folder = bundle_folder(settings, kind, "demo", f"{market.digest} {market.start}")
+    if found := stored_bundle(settings, kind, folder):
+        return found.path
     arguments = ["--panel", market.panel, "--out", str(folder)]
     if settings.file is not None:
         arguments += ["--config", str(settings.file)]
     if kind == "cluster":
-        ended = await jobs.run("core.models.cluster.before", [*arguments, "--bars", str(market.start)], progress)
+        of = ["--bars", str(market.start), "--seed", str(settings.train.cluster.seed)]
+        ended = await jobs.run("core.models.cluster.before", [*arguments, *of], progress)
     else:
         of = ["--train-bars", str(market.start), "--seed", str(settings.demo.seed), "--json", "--served-only"]
         ended = await jobs.run("core.models", ["train", kind, *arguments, *of], progress)

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 import msgspec
-
 from core.clock import iso
-from core.config import Settings, load
 from core.data.panel import Panel
 from core.domain.errors import UserError
 from core.features.pairs import FeatureParams, PairFeatures
 from core.jobs import part, tell
+from core.models.labels import Kind
+
+from core.config import Settings, load
 from core.models import bundle
 from core.models.cluster import command as cluster
-from core.models.labels import Kind, LabelRule
-from core.models.train import Figures, Recipe, judge, train
+from core.models.train import TREES, Figures, judge, recipe_of, train
 
 
 class Trained(NamedTuple):
@@ -41,28 +41,6 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def recipe_of(settings: Settings, given: argparse.Namespace) -> Recipe:
-    """How to train under these settings: the labels trade as the strategy does."""
-    params = settings.strategy.divergence
-    rule = LabelRule(
-        kind=given.label or params.label,
-        z_entry=params.z_entry,
-        z_exit=params.z_exit,
-        min_hold=params.min_hold_bars,
-        horizon=params.horizon_bars,
-        stop_mode=params.stop_mode,
-        stop_atr=params.stop_atr,
-        stop_min=params.stop_min,
-        stop_max=params.stop_max,
-        stop_default=params.stop_default,
-        target_atr=params.target_atr,
-        target_min=params.target_min,
-        target_max=params.target_max,
-        target_default=params.target_default,
-    )
-    return Recipe(label=rule, trees=given.trees, threshold=params.prob_threshold, seed=settings.demo.seed)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("core.models", description="Train models.")
     commands = parser.add_subparsers(required=True)
@@ -79,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, help="of the forest's random draws")
     command.add_argument("--label", choices=get_args(Kind), help="the one served (default: as configured)")
     command.add_argument("--served-only", action="store_true", help="do not judge the other label beside it")
-    command.add_argument("--trees", type=int, default=300)
+    command.add_argument("--trees", type=int, default=TREES)
     command.add_argument("--out", type=Path, help="folder of the bundle (default: the models of this home)")
     command.add_argument("--json", action="store_true", help="the result as one JSON line")
     command.add_argument("--config", type=Path)
@@ -98,7 +76,7 @@ def _train(given: argparse.Namespace) -> Trained:
     panel = _panel(given, settings)
     for note in panel.notes:
         tell(0.0, note)
-    recipe = recipe_of(settings, given)
+    recipe = recipe_of(settings, given.label, given.trees)
     share = 1.0 if given.served_only else 0.7
     trained = train(panel, _features(panel, settings), recipe, source.name, part(0.0, share))
     labels: dict[str, Figures] = {recipe.label.kind: trained.meta.metrics}

@@ -21,10 +21,6 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.metrics import roc_auc_score
-
 from core.clock import iso
 from core.data.panel import Panel
 from core.domain.errors import UserError
@@ -33,8 +29,14 @@ from core.features.pairs import PairFeatures
 from core.jobs import Progress
 from core.models.bundle import FORMAT, KIND, Meta
 from core.models.forest import DEPTH, LEAVES, QUESTIONS, Forest
-from core.models.labels import Ints, LabelRule, label, uniqueness
+from core.models.labels import Ints, Kind, LabelRule, label, uniqueness
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import roc_auc_score
 
+from core.config import Settings
+
+TREES = 300
 TRAIN_SHARE = 0.7
 FOLDS = 3
 FOLD_TREES = 1 / 3  # share of the trees in a forest that only serves calibration
@@ -50,12 +52,35 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     change the result (300 trees on 40,000 rows: 2.3 s on one, 1.3 s on two)."""
 
     label: LabelRule = LabelRule()
-    trees: int = 300
+    trees: int = TREES
     min_leaf: int = 30
     positive_weight: float = 3.0
     threshold: float = 0.5
     seed: int = 7
     jobs: int = 2
+
+
+def recipe_of(settings: Settings, label: Kind | None = None, trees: int = TREES) -> Recipe:
+    """How to train under these settings: the labels trade as the strategy does, and are of the configured kind
+    where `label` names no other; the draws are those of `demo.seed`."""
+    params = settings.strategy.divergence
+    rule = LabelRule(
+        kind=label or params.label,
+        z_entry=params.z_entry,
+        z_exit=params.z_exit,
+        min_hold=params.min_hold_bars,
+        horizon=params.horizon_bars,
+        stop_mode=params.stop_mode,
+        stop_atr=params.stop_atr,
+        stop_min=params.stop_min,
+        stop_max=params.stop_max,
+        stop_default=params.stop_default,
+        target_atr=params.target_atr,
+        target_min=params.target_min,
+        target_max=params.target_max,
+        target_default=params.target_default,
+    )
+    return Recipe(label=rule, trees=trees, threshold=params.prob_threshold, seed=settings.demo.seed)
 
 
 class Rows(NamedTuple):

@@ -1,29 +1,30 @@
 """`walk-forward STRATEGY` and `sweep cluster`: from a command line to a folder of this home and a document."""
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
-
-from core.backtest import prepare
 from core.backtest.result import Result
 from core.backtest.run import rule_of
 from core.backtest.trials import Trials
 from core.clock import random_name, stamp, wall_ms
-from core.config import Settings, load
 from core.config.settings import ClusterTraining
 from core.data.panel import Panel
 from core.data.source import moment, open_source
 from core.data.synthetic import synthetic_panel
 from core.domain.errors import UserError
 from core.jobs import part, tell
-from core.models import stored
 from core.models.cluster.windows import bars_of
-from core.research import search, walked
 from core.research.cluster_walk import CLUSTER, Account, ClusterWalk
 from core.research.segments import Segment, Stretches
 from core.research.sweep import axes_of
 from core.research.walk_forward import Kept
+
+from core.backtest import prepare
+from core.config import SEEDS, Settings, load
+from core.models import stored
+from core.research import search, walked
 from core.research.walk_pairs import walk_pairs
 
 REQUEST = "request.json"
@@ -118,10 +119,10 @@ def _keep(request: Request, folder: Path) -> None:
 
 def _walk(request: Request, settings: Settings, config: Path | None) -> ClusterWalk:
     """The walk that is asked for, its data read."""
-    settings = load(config, options={f"{_section(key)}.{key}": value for key, value in request.recipe.items()})
+    settings = load(config, options=_options(request, ClusterTraining.model_fields, "strategy.cluster"))
     recipe = settings.train.cluster
     tell(0.0, "reading the data")
-    panel, name, venue, manifest = _data(request, settings, recipe)
+    panel, name, venue, manifest = _data(request, settings)
     first = 0
     if request.start:
         first_ms = moment(request.start, "--from")
@@ -153,9 +154,7 @@ def _pairs(
         name = request.strategy
         raise UserError(f"{name} learns nothing that a walk-forward could renew: run `cockpit backtest {name}`", 2)
     own = f"strategy.{rule.table or rule.name}"
-    tables = {"train_days": "train.cluster", "test_days": "train.cluster", "seed": "demo"}
-    options = {f"{tables.get(key, own)}.{key}": value for key, value in request.recipe.items()}
-    settings = load(config, options=options)
+    settings = load(config, options=_options(request, ("train_days", "test_days"), own))
     days = settings.train.cluster.train_days, settings.train.cluster.test_days
     train, test = (bars_of(count, settings.universe.bar_ms) for count in days)
     tell(0.0, "reading the data")
@@ -173,16 +172,16 @@ def _pairs(
     return prepared.panel, *walk_pairs(settings, rule, prepared, stretches, folder, part(0.05, 0.95))
 
 
-def _data(request: Request, settings: Settings, recipe: ClusterTraining) -> tuple[Panel, str, str, str]:
+def _data(request: Request, settings: Settings) -> tuple[Panel, str, str, str]:
     """The panel with all assets of the data; its name, venue and manifest."""
     end_ms = moment(request.end, "--to") if request.end else None
     demo = settings.demo
     data = request.data or demo.replay
     if not data:
         universe = settings.universe
-        panel = synthetic_panel(recipe.seed, demo.market_bars, universe.assets, universe.bar_ms)
+        panel = synthetic_panel(demo.seed, demo.market_bars, universe.assets, universe.bar_ms)
         stop = len(panel) if end_ms is None else int((panel.ts < end_ms).sum())
-        return panel.slice(0, stop), f"synthetic, seed {recipe.seed}", "synthetic", ""
+        return panel.slice(0, stop), f"synthetic, seed {demo.seed}", "synthetic", ""
     funding = Path(request.funding) if request.funding else None
     if funding is None and demo.funding and not request.data:
         funding = Path(demo.funding)
@@ -192,9 +191,12 @@ def _data(request: Request, settings: Settings, recipe: ClusterTraining) -> tupl
     return panel, made_of.name, made_of.venue, made_of.manifest
 
 
-def _section(key: str) -> str:
-    """Where a parameter stands: how the model is trained, or how its weights are traded."""
-    return "train.cluster" if key in ClusterTraining.model_fields else "strategy.cluster"
+def _options(request: Request, training: Collection[str], own: str) -> dict[str, str]:
+    """The parameters asked for, by their keys in the configuration: those of `training` stand in `[train.cluster]`,
+    the seed is that of all that is drawn, others are in the strategy's `own` table."""
+    given = {key: value for key, value in request.recipe.items() if key != "seed"}
+    seeds = dict.fromkeys(SEEDS, request.recipe["seed"]) if "seed" in request.recipe else {}
+    return seeds | {f"{'train.cluster' if key in training else own}.{key}": value for key, value in given.items()}
 
 
 def _pair(word: str) -> tuple[str, str]:

@@ -1,28 +1,24 @@
 """Rolling walk-forward of a pair strategy: a forest for every segment, its scores stitched, one compiled run."""
 
-from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-
 from core.backtest.events import market_of
-from core.backtest.prepare import Prepared
 from core.backtest.result import Result
 from core.backtest.run import Desk, assumptions_of, compare
 from core.backtest.vectorised import learn, run_vectorised
-from core.compose import make_features, make_limits, make_trader
-from core.config import Settings
 from core.features.pairs import PairFeatures
 from core.jobs import Progress
-from core.models.__main__ import recipe_of
 from core.models.bundle import load, save
-from core.models.train import Recipe, train
 from core.research.segments import Segment, Stretches, segments
 from core.research.walk_forward import Kept, Made, assumed, identity, walk
 from core.strategies.registry import Strategy
 
-TREES = 300
+from core.backtest.prepare import Prepared
+from core.compose import make_features, make_limits, make_trader
+from core.config import Settings
+from core.models.train import Recipe, recipe_of, train
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,7 @@ def walk_pairs(
     UserError: too few data; whatever the trainer refuses."""
     panel, features = prepared.panel, make_features(settings)
     told = segments(panel, stretches, prepared.start)
-    recipe = recipe_of(settings, Namespace(label=None, trees=TREES))
-    recipe = msgspec.structs.replace(recipe, seed=prepared.seed)
+    recipe = recipe_of(settings)
     made_by = identity(panel, told, rule.name, features.hash, recipe)
     done = walk(folder, made_by, told, PairTrainer(prepared, features, recipe), progress)
     first = told[0].test.start

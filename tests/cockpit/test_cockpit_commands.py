@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-from scene import FakeEngine, Scene
-
 from cockpit.commands.processes import Background, flags
 from core.domain.errors import UserError
 from core.domain.snapshot import Command, Reply
+from scene import FakeEngine, Scene
+
+from cockpit.commands.start import DemoOptions
 
 COMMANDS = [
     "demo", "run", "attach", "status", "pause", "resume", "stop", "open", "close", "flatten",
@@ -298,6 +299,11 @@ async def test_data_is_a_file_or_the_name_of_a_data_set_whose_hashes_hold(shell:
 def test_flags_are_those_that_were_given() -> None:
     given = flags(train_bars=0, bars=None, resume=True, json=False, strategy=("a", "b"), speed="max")
     assert given == ["--train-bars", "0", "--resume", "--strategy", "a", "--strategy", "b", "--speed", "max"]
+
+
+def test_a_seed_is_that_of_all_that_a_demo_draws() -> None:
+    settings = DemoOptions(seed=5).load()
+    assert (settings.demo.seed, settings.train.cluster.seed) == (5, 5)
 
 
 async def test_real_money_is_refused_by_name(shell: Shell) -> None:

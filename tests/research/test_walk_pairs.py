@@ -1,23 +1,25 @@
 """The divergence strategy walked forward: forests of the past alone, one account through all segments."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_walk import disturbed, silent
-
-from core.backtest.prepare import Prepared
 from core.backtest.result import Result
-from core.config import Settings
 from core.config.settings import Universe
 from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
 from core.domain.backtest import Source
 from core.models.bundle import load
-from core.research import walk_pairs as pairs
 from core.research.segments import Segment, Stretches
 from core.research.walk_forward import Kept
 from core.strategies.registry import strategy
+from small_walk import disturbed, silent
+
+from core.backtest.prepare import Prepared
+from core.config import Settings
+from core.models.train import recipe_of
+from core.research import walk_pairs as pairs
 
 ASSETS = ("BTC", "ETH", "SOL", "XRP")
 TRAIN, TEST, BARS = 1500, 400, 2500
@@ -25,7 +27,7 @@ TRAIN, TEST, BARS = 1500, 400, 2500
 
 @pytest.fixture(autouse=True)
 def few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "TREES", 12)
+    monkeypatch.setattr(pairs, "recipe_of", partial(recipe_of, trees=12))
 
 
 def gone(panel: Panel, folder: Path) -> tuple[tuple[Segment, ...], tuple[Kept, ...], list[Result]]:

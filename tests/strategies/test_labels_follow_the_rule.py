@@ -1,17 +1,15 @@
 """What the model learns is what the rule does: a label's trade ends on the bar on which the rule would leave."""
 
-from argparse import Namespace
-
 import numpy as np
 import pytest
-
-from core.config import load
 from core.data.synthetic import synthetic_panel
 from core.features.bounds import bounds, reference
-from core.models.__main__ import recipe_of
 from core.models.labels import label
 from core.strategies.registry import pair_features
 from core.strategies.rule import HELD, Leave, Market, compiled, leaving
+
+from core.config import load
+from core.models.train import recipe_of
 
 ASSETS = ("ETH", "BTC", "SOL")
 LEGS = np.array([(0, 1), (0, 2), (1, 2)])
@@ -35,7 +33,7 @@ def test_a_label_ends_where_the_rule_would_leave(changes: dict[str, object]) -> 
     features = pair_features(ASSETS, params, panel.bar_ms)
     past = features.history(panel)
     rule, hour = compiled(params, panel.bar_ms), panel.bar_ms
-    learned = recipe_of(settings, Namespace(label="profit", trees=1)).label
+    learned = recipe_of(settings).label
     z = np.ascontiguousarray(past.features[:, :, features.names.index("z_score")])
     y, end = label(panel, LEGS, z, past.usable, past.atr_pct, past.volatility, learned)
 

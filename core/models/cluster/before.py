@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 
 import torch
-
-from core.config import load
 from core.config.settings import ClusterTraining
 from core.data.panel import Panel
 from core.domain.errors import UserError
@@ -19,6 +17,8 @@ from core.jobs import Progress, tell
 from core.models.cluster.bundle import save
 from core.models.cluster.fit import Fitted, fit
 from core.models.cluster.windows import bars_of
+
+from core.config import load
 
 
 def fit_before(
@@ -38,11 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--panel", type=Path, required=True, help="a saved panel (.npz)")
     parser.add_argument("--bars", type=int, required=True, help="bars of it that are past")
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument("--seed", type=int, help="of the first centroids (default: as configured)")
     parser.add_argument("--config", type=Path)
     given = parser.parse_args(arguments)
     try:
         panel = Panel.load(given.panel).slice(0, given.bars)
-        fitted = fit_before(panel, load(given.config).train.cluster, given.panel.name, tell)
+        recipe = load(given.config, options={"train.cluster.seed": given.seed}).train.cluster
+        fitted = fit_before(panel, recipe, given.panel.name, tell)
         print(json.dumps({"bundle": str(save(given.out, *fitted).path)}))
     except UserError as error:
         print(error, file=sys.stderr)
