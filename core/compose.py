@@ -7,6 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
+
+from core.config import Settings
 from core.data.synthetic import synthetic_panel
 from core.domain.account import Holdings
 from core.domain.errors import UserError
@@ -19,8 +21,6 @@ from core.models.cluster.bundle import ClusterBundle
 from core.models.kinds import loaded
 from core.strategies.registry import Strategy, pair_features, served, strategy
 from core.trader import Trader
-
-from core.config import Settings
 
 
 def load_compiled(settings: Settings, rules: Sequence[Strategy], bundles: Mapping[str, AnyBundle]) -> None:

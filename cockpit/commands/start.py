@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import typer
+
 from cockpit.backtests import Backtests, Form
 from cockpit.commands.processes import Background, become, flags
 from cockpit.commands.running import found, snapshot
+from core.config import SEEDS, Settings, load
 from core.config.settings import STRATEGIES
 from core.domain.errors import UserError
 from core.domain.snapshot import Snapshot
-
-from core.config import SEEDS, Settings, load
 
 
 class DemoOptions(NamedTuple):

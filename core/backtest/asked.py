@@ -3,15 +3,14 @@
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from core.backtest.prepare import Prepared, Request, prepare
 from core.backtest.run import rule_of
+from core.config import SEEDS, Settings, load
 from core.data.source import moment
 from core.domain.backtest import BASELINES
 from core.domain.errors import UserError
 from core.jobs import tell
 from core.strategies.registry import Strategy
-
-from core.backtest.prepare import Prepared, Request, prepare
-from core.config import SEEDS, Settings, load
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+
 from core.clock import iso
+from core.compose import bundle_folder, make_features, stored_bundle
+from core.config import Settings
 from core.data.panel import Panel
 from core.data.source import open_source
 from core.data.synthetic import START_MS, synthetic_panel
@@ -12,11 +15,8 @@ from core.domain.backtest import Source
 from core.domain.errors import UserError
 from core.jobs import Progress
 from core.models.bundle import AnyBundle, refuse_if_seen, save
-from core.models.kinds import loaded
-
-from core.compose import bundle_folder, make_features, stored_bundle
-from core.config import Settings
 from core.models.cluster import bundle as cluster
+from core.models.kinds import loaded
 
 
 class Request(msgspec.Struct, frozen=True):

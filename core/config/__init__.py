@@ -5,10 +5,9 @@ for `COCKPIT_PATHS__HOME`). Whatever is unknown or out of bounds is a `UserError
 value and what is allowed. Secrets come from the environment or `.env` alone.
 """
 
+from core.config.loading import SEEDS, flatten, installed, known_keys, load, table, values
 from core.config.secrets import SECRET_NAMES, Secrets
 from core.config.settings import Settings
-
-from core.config.loading import SEEDS, flatten, installed, known_keys, load, table, values
 
 __all__ = [
     "SECRET_NAMES",

@@ -10,11 +10,12 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
 from core.config.secrets import SECRET_NAMES
 from core.config.settings import STRATEGIES, Settings, Strategy
 from core.domain.errors import UserError
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 
 PREFIX = "COCKPIT_"
 SEEDS = ("demo.seed", "train.cluster.seed")

@@ -6,10 +6,9 @@ import json
 import sys
 from pathlib import Path
 
+from core.config import SEEDS, Settings, load
 from core.domain.errors import UserError
 from core.engine.session import Session
-
-from core.config import SEEDS, Settings, load
 
 
 def _arguments() -> argparse.Namespace:

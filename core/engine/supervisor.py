@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from core import jobs
 from core.clock import in_thread
+from core.compose import bundle_folder, load_compiled, make_limits, make_trader, stored_bundle
+from core.config import Secrets, Settings
 from core.data.files import write_whole
 from core.domain.errors import UserError
 from core.engine.engine import Engine
@@ -26,10 +30,6 @@ from core.strategies.registry import strategy
 from core.venues.okx.factory import okx_venue
 from core.venues.okx_local.auth import Keys
 from core.venues.port import Venue
-
-from core import jobs
-from core.compose import bundle_folder, load_compiled, make_limits, make_trader, stored_bundle
-from core.config import Secrets, Settings
 
 
 class Market(msgspec.Struct, frozen=True):

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 import msgspec
+
 from core.clock import iso
+from core.config import Settings, load
 from core.data.panel import Panel
 from core.domain.errors import UserError
 from core.features.pairs import FeatureParams, PairFeatures
 from core.jobs import part, tell
-from core.models.labels import Kind
-
-from core.config import Settings, load
 from core.models import bundle
 from core.models.cluster import command as cluster
+from core.models.labels import Kind
 from core.models.train import TREES, Figures, judge, recipe_of, train
 
 

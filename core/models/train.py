@@ -21,7 +21,12 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import roc_auc_score
+
 from core.clock import iso
+from core.config import Settings
 from core.data.panel import Panel
 from core.domain.errors import UserError
 from core.domain.market import Floats
@@ -30,11 +35,6 @@ from core.jobs import Progress
 from core.models.bundle import FORMAT, KIND, Meta
 from core.models.forest import DEPTH, LEAVES, QUESTIONS, Forest
 from core.models.labels import Ints, Kind, LabelRule, label, uniqueness
-from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.metrics import roc_auc_score
-
-from core.config import Settings
 
 TREES = 300
 TRAIN_SHARE = 0.7

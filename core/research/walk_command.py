@@ -5,26 +5,26 @@ from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
+
+from core.backtest import prepare
 from core.backtest.result import Result
 from core.backtest.run import rule_of
 from core.backtest.trials import Trials
 from core.clock import random_name, stamp, wall_ms
+from core.config import SEEDS, Settings, load
 from core.config.settings import ClusterTraining
 from core.data.panel import Panel
 from core.data.source import moment, open_source
 from core.data.synthetic import synthetic_panel
 from core.domain.errors import UserError
 from core.jobs import part, tell
+from core.models import stored
 from core.models.cluster.windows import bars_of
+from core.research import search, walked
 from core.research.cluster_walk import CLUSTER, Account, ClusterWalk
 from core.research.segments import Segment, Stretches
 from core.research.sweep import axes_of
 from core.research.walk_forward import Kept
-
-from core.backtest import prepare
-from core.config import SEEDS, Settings, load
-from core.models import stored
-from core.research import search, walked
 from core.research.walk_pairs import walk_pairs
 
 REQUEST = "request.json"

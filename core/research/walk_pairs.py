@@ -4,21 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+
 from core.backtest.events import market_of
+from core.backtest.prepare import Prepared
 from core.backtest.result import Result
 from core.backtest.run import Desk, assumptions_of, compare
 from core.backtest.vectorised import learn, run_vectorised
+from core.compose import make_features, make_limits, make_trader
+from core.config import Settings
 from core.features.pairs import PairFeatures
 from core.jobs import Progress
 from core.models.bundle import load, save
+from core.models.train import Recipe, recipe_of, train
 from core.research.segments import Segment, Stretches, segments
 from core.research.walk_forward import Kept, Made, assumed, identity, walk
 from core.strategies.registry import Strategy
-
-from core.backtest.prepare import Prepared
-from core.compose import make_features, make_limits, make_trader
-from core.config import Settings
-from core.models.train import Recipe, recipe_of, train
 
 
 @dataclass(frozen=True)

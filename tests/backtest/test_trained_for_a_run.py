@@ -6,15 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from core.models.bundle import Bundle
-from core.models.cluster.bundle import ClusterBundle
 
 from core.backtest.asked import add_options, asked
 from core.backtest.prepare import Prepared, bundle_of
 from core.compose import bundle_folder, stored_bundle
 from core.config import Settings, load
 from core.models import train
+from core.models.bundle import Bundle
 from core.models.cluster import before
+from core.models.cluster.bundle import ClusterBundle
 
 BARS, START = 1_250, 1_200
 ASSETS = ("BTC", "ETH", "SOL")

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import msgspec
 import pytest
-from cockpit.commands.processes import Background, flags
-from core.domain.errors import UserError
-from core.domain.snapshot import Command, Reply
 from scene import FakeEngine, Scene
 
+from cockpit.commands.processes import Background, flags
 from cockpit.commands.start import DemoOptions
+from core.domain.errors import UserError
+from core.domain.snapshot import Command, Reply
 
 COMMANDS = [
     "demo", "run", "attach", "status", "pause", "resume", "stop", "open", "close", "flatten",

@@ -5,21 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_walk import disturbed, silent
+
+from core.backtest.prepare import Prepared
 from core.backtest.result import Result
+from core.config import Settings
 from core.config.settings import Universe
 from core.data.panel import Panel
 from core.data.synthetic import synthetic_panel
 from core.domain.backtest import Source
 from core.models.bundle import load
+from core.models.train import recipe_of
+from core.research import walk_pairs as pairs
 from core.research.segments import Segment, Stretches
 from core.research.walk_forward import Kept
 from core.strategies.registry import strategy
-from small_walk import disturbed, silent
-
-from core.backtest.prepare import Prepared
-from core.config import Settings
-from core.models.train import recipe_of
-from core.research import walk_pairs as pairs
 
 ASSETS = ("BTC", "ETH", "SOL", "XRP")
 TRAIN, TEST, BARS = 1500, 400, 2500

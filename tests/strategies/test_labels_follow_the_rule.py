@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
+
+from core.config import load
 from core.data.synthetic import synthetic_panel
 from core.features.bounds import bounds, reference
 from core.models.labels import label
+from core.models.train import recipe_of
 from core.strategies.registry import pair_features
 from core.strategies.rule import HELD, Leave, Market, compiled, leaving
-
-from core.config import load
-from core.models.train import recipe_of
 
 ASSETS = ("ETH", "BTC", "SOL")
 LEGS = np.array([(0, 1), (0, 2), (1, 2)])

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import torch
+
+from core.config import load
 from core.config.settings import ClusterTraining
 from core.data.panel import Panel
 from core.domain.errors import UserError
@@ -17,8 +19,6 @@ from core.jobs import Progress, tell
 from core.models.cluster.bundle import save
 from core.models.cluster.fit import Fitted, fit
 from core.models.cluster.windows import bars_of
-
-from core.config import load
 
 
 def fit_before(
