@@ -48,6 +48,7 @@ class Side(StrEnum):
 class VenueName(StrEnum):
     DEMO = "demo"
     OKX_DEMO = "okx-demo"
+    SHADOW = "shadow"
     OKX = "okx"
 
 
@@ -111,7 +112,13 @@ def demo(
 @app.command(rich_help_panel=START)
 def run(
     venue: Annotated[VenueName | None, typer.Option(help="Where orders go (default: venue.name)")] = None,
-    live: Annotated[bool, typer.Option("--live", help="Real money. Refused in this version.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Real money, on venue okx.")] = False,
+    account: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --live: the account's label or uid at OKX.")
+    ] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Decide on OKX's live market, on paper: no order leaves.")
+    ] = False,
     strategy: Strategies = None,
     json: Json = False,
     config: Config = None,
@@ -120,11 +127,17 @@ def run(
 
     SIGTERM and Ctrl-C stop it cleanly; positions and their protection at the exchange stay.
 
+    Real money needs --live, the keys, the account's name typed in, a doctor who finds nothing, and a passed
+    rehearsal of this very configuration (cockpit rehearse). Begin with --shadow: it needs no keys.
+
     Example:  cockpit run --venue okx-demo
+
+    Example:  cockpit run --shadow
     """
     from cockpit.commands import start
 
-    start.run(venue, live, tuple(strategy or ()), as_json=json, config=config)
+    real = start.RealMoney(live, account or "", shadow)
+    start.run(venue, real, tuple(strategy or ()), as_json=json, config=config)
 
 
 @app.command(rich_help_panel=RUNNING)

@@ -114,4 +114,4 @@ class Palette:
 
     def mode(self, mode: str) -> Style:
         """The badge of the account's mode. What is not known to be a demo is shown as real money."""
-        return {"DEMO": self.demo, "OKX-DEMO": self.okx_demo}.get(mode, self.live)
+        return {"DEMO": self.demo, "SHADOW": self.okx_demo, "OKX-DEMO": self.okx_demo}.get(mode, self.live)

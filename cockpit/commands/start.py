@@ -61,15 +61,32 @@ def demo(options: DemoOptions, *, resume: bool, headless: bool, as_json: bool) -
     _start(settings, words)
 
 
+class RealMoney(NamedTuple):
+    """What was said of real money: `live` asks for it, `account` names whose, `shadow` wants none of it."""
+
+    live: bool = False
+    account: str = ""
+    shadow: bool = False
+
+
 def run(
-    venue: str | None, live: bool, strategy: tuple[str, ...], *, as_json: bool, config: Path | None
+    venue: str | None, real: RealMoney, strategy: tuple[str, ...], *, as_json: bool, config: Path | None
 ) -> NoReturn:
     """This process becomes the engine."""
+    if real.shadow:
+        if real.live or venue not in (None, "shadow"):
+            raise UserError("--shadow sends nothing anywhere: leave --live and --venue away", code=2)
+        venue = "shadow"
     options = {"venue.name": venue, "engine.strategies": list(strategy) or None}
     settings = load(config, options=options)
-    settings.venue.refuse_real_money(live)
+    settings.venue.refuse_real_money(real.live)
     _refuse_second(settings)
-    words = flags(venue=venue, live=live, strategy=strategy, json=as_json, config=config)
+    account = real.account
+    if real.live and not account and _terminal():
+        account = typer.prompt("Real money. Type the name of the account (its label or uid at OKX)")
+    words = flags(
+        venue=venue, live=real.live, account=account or None, strategy=strategy, json=as_json, config=config
+    )
     become("core.engine", ["run", *words])
 
 

@@ -112,10 +112,10 @@ class Dashboard(Screen[None]):
             self.header.update(latest)
         if "status" in changed and latest.status:
             mode = latest.status.mode.lower()
-            for name in ("demo", "okx-demo", "live"):
-                self.header.set_class(
-                    name == mode or (name == "live" and mode not in ("demo", "okx-demo")), f"-{name}"
-                )
+            harmless = ("demo", "okx-demo", "shadow")
+            for name in harmless:
+                self.header.set_class(name == mode, f"-{name}")
+            self.header.set_class(mode not in harmless, "-live")
         self.board.update(latest, changed)
         if "clusters" in changed and isinstance(self.app.screen, ClusterScreen):
             self.app.screen.ask()

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
+from core.config.base import Exact, Names, Seconds, Section
+from core.config.live import Live, Notify
 from core.domain.errors import UserError
 from core.strategies.params import ClusterParams, DivergenceParams
 
@@ -20,26 +22,6 @@ LEARNED = ("centroids", "threshold", "stop_threshold", "similarity_threshold", "
 """What the cluster model learns, each of which can be frozen."""
 MAX_SOCKET_PATH = 100  # of the 104 to 108 bytes that systems allow
 BAR_MS = {"15m": 900_000, "1h": 3_600_000, "4h": 14_400_000, "1d": 86_400_000}
-
-
-def _exact(value: object) -> object:
-    """What TOML calls a number, as the Decimal a reader sees (never the float's binary tail)."""
-    return Decimal(str(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _frozen(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-Exact = Annotated[Decimal, BeforeValidator(_exact)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_frozen)]
-Seconds = Annotated[float, Field(gt=0, le=3600)]
-
-
-class Section(BaseModel):
-    """A table of config.toml: frozen, nothing unknown, nothing converted behind the reader's back."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Universe(Section):
@@ -72,7 +54,7 @@ class Universe(Section):
 class Venue(Section):
     """Where orders go, and how long its silence is borne."""
 
-    name: Literal["demo", "okx-demo", "okx"] = "demo"
+    name: Literal["demo", "okx-demo", "shadow", "okx"] = "demo"
     stale_after_s: Seconds = 15.0
     order_expiry_s: Seconds = 5.0
     bar_timeout_s: Seconds = 20.0
@@ -80,10 +62,15 @@ class Venue(Section):
     margin_mode: Literal["cross"] = "cross"
 
     def refuse_real_money(self, live: bool = False) -> None:
-        """Raise UserError where orders would move real money: not before their safeguards are complete."""
-        if live or self.name == "okx":
-            asked = "--live" if live else "venue okx"
-            raise UserError(f"{asked} means real money, which this version refuses: use --venue okx-demo or demo")
+        """Raise UserError where orders would move real money and nobody has said so: `live` is what says it, and
+        means nothing anywhere else."""
+        if self.name == "okx" and not live:
+            raise UserError(
+                "venue okx trades real money: say so with cockpit run --venue okx --live; "
+                "--shadow decides on the same market and sends nothing"
+            )
+        if live and self.name != "okx":
+            raise UserError(f"--live is for real money, and venue {self.name} has none: use --venue okx", code=2)
 
 
 class Demo(Section):
@@ -185,13 +172,35 @@ class Train(Section):
 
 
 class Risk(Section):
-    """Limits on new exposure; nothing here ever stops a reduction or a hedge. Shares are of 1, money is USDT."""
+    """Limits on new exposure; nothing here ever stops a reduction or a hedge. Shares are of 1, money is USDT. A
+    limit of 0 USDT is none of its own: the gross of the account bounds it."""
 
     free_share: Exact = Field(Decimal("0.95"), gt=0, le=1)
     max_gross_usdt: Exact = Field(Decimal(50_000), gt=0)
     max_order_usdt: Exact = Field(Decimal(10_000), gt=0)
     min_notional_usdt: Exact = Field(Decimal(10), ge=0)
+    max_pair_usdt: Exact = Field(Decimal(0), ge=0)
+    max_asset_net_usdt: Exact = Field(Decimal(0), ge=0)
+    max_asset_gross_usdt: Exact = Field(Decimal(0), ge=0)
+    max_net_usdt: Exact = Field(Decimal(0), ge=0)
+    max_leverage: Exact = Field(Decimal(10), gt=0, le=125)
+    max_orders_per_minute: int = Field(1000, ge=1)
+    max_intents_per_bar: int = Field(500, ge=1)
+    max_price_gap: Exact = Field(Decimal("0.10"), gt=0, le=1)
+    max_funding_per_day: Exact = Field(Decimal("0.01"), gt=0, le=1)
+    maintenance_rate: Exact = Field(Decimal("0.005"), gt=0, lt=1)
+    min_margin_ratio: Exact = Field(Decimal(3), ge=1)
+    min_liquidation_distance: Exact = Field(Decimal("0.05"), ge=0, lt=1)
+    max_daily_loss: Exact = Field(Decimal("0.10"), gt=0, le=1)
+    max_drawdown: Exact = Field(Decimal("0.30"), gt=0, le=1)
     catastrophe_share: Exact = Field(Decimal("0.25"), gt=0, lt=1)
+    dead_man_s: int = Field(60, ge=0, le=120, description="0, or 10 to 120 seconds")
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if 0 < self.dead_man_s < 10:
+            raise ValueError(f"dead_man_s {self.dead_man_s}: allowed is 0, or 10 to 120 seconds")
+        return self
 
 
 class Paths(Section):
@@ -230,6 +239,11 @@ class Paths(Section):
     @property
     def logs(self) -> Path:
         return self.home / "logs"
+
+    @property
+    def paper(self) -> Path:
+        """The account of shadow mode."""
+        return self.home / "shadow.json"
 
     def ledger(self, venue: str) -> Path:
         """The ledger of one venue: accounts never share a book."""
@@ -271,6 +285,8 @@ class Settings(Section):
     engine: Engine = Engine()
     strategy: Strategy = Strategy()
     risk: Risk = Risk()
+    live: Live = Live()
+    notify: Notify = Notify()
     backtest: Backtest = Backtest()
     train: Train = Train()
     paths: Paths = Field(default_factory=lambda: Paths.model_validate({}))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.config import SEEDS, Settings, load
 from core.domain.errors import UserError
+from core.engine import licence
 from core.engine.session import Session
 
 
@@ -32,7 +33,8 @@ def _arguments() -> argparse.Namespace:
         demo.add_argument(f"--{name}", type=kind)
     demo.add_argument("--resume", action="store_true", help="go on with the last session's account and ledger")
     run.add_argument("--venue", default=None)
-    run.add_argument("--live", action="store_true")
+    run.add_argument("--live", action="store_true", help="real money, on venue okx")
+    run.add_argument("--account", default="", metavar="NAME", help="label or uid of the account: with --live")
     return parser.parse_args()
 
 
@@ -64,10 +66,16 @@ def main() -> int:
     arguments = _arguments()
     try:
         settings = _settings(arguments)
-        settings.venue.refuse_real_money(live=getattr(arguments, "live", False))
+        live = arguments.kind == "run" and arguments.live
+        settings.venue.refuse_real_money(live)
+        permit = licence.permit(settings, arguments.account) if live else None
         resume = arguments.kind == "run" or arguments.resume
         session = Session(
-            settings, resume=resume, headless=arguments.headless, quiet=arguments.quiet or arguments.json
+            settings,
+            resume=resume,
+            headless=arguments.headless,
+            quiet=arguments.quiet or arguments.json,
+            permit=permit,
         )
         result = asyncio.run(session.run())
     except UserError as error:

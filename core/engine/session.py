@@ -14,7 +14,7 @@ from core.clock import iso, monotonic, wall_ms
 from core.config import Settings
 from core.domain.errors import UserError
 from core.domain.snapshot import LogLine, Snapshot, Status
-from core.engine import supervisor
+from core.engine import doctor, licence, supervisor
 from core.engine.commands import Commands
 from core.engine.exchange import ExchangeProcess
 from core.engine.narrator import Narrator
@@ -22,18 +22,22 @@ from core.engine.snapshots import Lag, Phase, snapshot
 from core.engine.summary import summary
 from core.link.server import LinkServer
 from core.portfolio.events import AnyEvent, Decided, Stepped
+from core.venues.okx.factory import Permit
 from core.venues.port import VenueError
 
 log = logging.getLogger("engine")
-MODES = {"demo": "DEMO", "okx-demo": "OKX-DEMO", "okx": "LIVE"}
+MODES = {"demo": "DEMO", "okx-demo": "OKX-DEMO", "shadow": "SHADOW", "okx": "LIVE"}
 LAG_EVERY_S = 0.05
 
 
 class Session:
     """Holds what lives as long as the process: the window, the phase, the log lines, the exchange's process."""
 
-    def __init__(self, settings: Settings, resume: bool, headless: bool, quiet: bool) -> None:
+    def __init__(
+        self, settings: Settings, resume: bool, headless: bool, quiet: bool, permit: Permit | None = None
+    ) -> None:
         self.settings = settings
+        self.permit = permit
         self.resume = resume
         self.headless = headless
         self.quiet = quiet
@@ -103,7 +107,10 @@ class Session:
             self._exchange = await supervisor.start_exchange(self.settings, market, self.resume)
         else:
             bundles = {kind: supervisor.latest_bundle(self.settings, kind) for kind in kinds}
-        venue = supervisor.make_venue(self.settings, self._exchange)
+        if self.permit is not None:
+            self._enter("preparing", "the doctor")
+            licence.examined(await doctor.examine(self.settings))
+        venue = supervisor.make_venue(self.settings, self._exchange, self.permit)
         self._enter("connecting", venue.capabilities.name)
         try:
             async with supervisor.composed(self.settings, venue, bundles, market, self.narrator) as run:

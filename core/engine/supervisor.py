@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from core import jobs
+from core.backtest.fees import fees
 from core.clock import in_thread
 from core.compose import bundle_folder, load_compiled, make_limits, make_trader, stored_bundle
 from core.config import Secrets, Settings
@@ -21,15 +22,17 @@ from core.engine.narrator import Narrator
 from core.execution.journal import Journal
 from core.execution.risk import Limits
 from core.jobs import Progress
+from core.matching.rules import Rules
 from core.models.bundle import Bundle, refuse_if_seen
 from core.models.kinds import latest, loaded
 from core.portfolio.books import Books
 from core.portfolio.events import Loaded
 from core.portfolio.ledger import Ledger, Log
 from core.strategies.registry import strategy
-from core.venues.okx.factory import okx_venue
+from core.venues.okx.factory import Permit, okx_market, okx_venue
 from core.venues.okx_local.auth import Keys
 from core.venues.port import Venue
+from core.venues.shadow import ShadowVenue
 
 
 class Market(msgspec.Struct, frozen=True):
@@ -150,18 +153,23 @@ async def start_exchange(settings: Settings, market: Market, resume: bool) -> Ex
     return await ExchangeProcess.start(home, options, resume)
 
 
-def make_venue(settings: Settings, exchange: ExchangeProcess | None) -> Venue:
-    """The one OKX path, pointed at the local exchange or at OKX's demo account."""
-    bar, stale = settings.universe.bar, settings.venue.stale_after_s
-    lockstep = exchange is not None and settings.demo.speed == "max"
+def make_venue(settings: Settings, exchange: ExchangeProcess | None, permit: Permit | None = None) -> Venue:
+    """The one OKX path, pointed at the local exchange, at OKX's demo account, at its market alone with an account on
+    paper or, with a `permit`, at the account that it names."""
+    bar, stale, name = settings.universe.bar, settings.venue.stale_after_s, settings.venue.name
+    if name == "shadow":
+        maker, taker = fees(settings.backtest.fees)
+        market = okx_market(bar=bar, stale_after=stale)
+        return ShadowVenue(market, settings.paths.paper, settings.demo.cash, Rules(maker, taker))
     keys = Secrets.load() if exchange is None else Keys()
     return okx_venue(
         address=None if exchange is None else exchange.url,
         key=keys.key,
         secret=keys.secret,
         passphrase=keys.passphrase,
-        sandbox=exchange is None,
-        lockstep=lockstep,
+        sandbox=name == "okx-demo",
+        permit=permit,
+        lockstep=exchange is not None and settings.demo.speed == "max",
         bar=bar,
         stale_after=stale,
     )

@@ -28,12 +28,12 @@ async def test_everything_that_matters_is_on_the_screen(tmp_path: Path, size: tu
 async def test_the_mode_is_said_by_word_and_frame(tmp_path: Path) -> None:
     async with cockpit(tmp_path) as it:
         frames = {}
-        for mode in ("DEMO", "OKX-DEMO", "LIVE"):
+        for mode in ("DEMO", "OKX-DEMO", "SHADOW", "LIVE"):
             await it.publish(mode=mode)
             assert f" {mode} " in it.text(it.board.header)
             frames[mode] = it.board.header.styles.border_top
-        assert len({frame[0] for frame in frames.values()}) == 3, "each mode has a frame of its own shape"
-        assert len({frame[1] for frame in frames.values()}) == 3, "and colour"
+        assert len({frame[0] for frame in frames.values()}) == 4, "each mode has a frame of its own shape"
+        assert len({frame[1] for frame in frames.values()}) == 3, "and what is not real money never its colour"
 
 
 async def test_training_shows_its_progress_and_why_there_are_no_scores(tmp_path: Path) -> None:

@@ -87,13 +87,6 @@ async def test_a_strategy_that_nobody_knows_is_one_line(home: Home) -> None:
     assert "divergance" in errors and "zscore" in errors
 
 
-async def test_real_money_is_refused_by_name(home: Home) -> None:
-    for arguments in (("run", "--venue", "okx"), ("run", "--venue", "okx", "--live")):
-        code, _, errors = await (await home.run("core.engine", *arguments, "--strategy", "zscore")).end()
-        assert code == 1 and len(errors.strip().splitlines()) == 1, errors
-        assert "real money" in errors
-
-
 async def test_more_history_than_there_is_names_the_numbers(home: Home) -> None:
     engine = await home.run("core.engine", "demo", "--headless", "--strategy", "zscore", "--train-bars", "1000")
     code, _, errors = await engine.end()

@@ -90,7 +90,7 @@ def test_text_of_the_environment_is_read_as_the_key_wants_it() -> None:
         ("[venue]\nleverage = 500", "venue.leverage = 500: allowed is a whole number from 1 up to 125"),
         ("[venue]\nleverage = true", "venue.leverage = True: allowed is a whole number"),
         ("[venue]\nleverage = '3'", "venue.leverage = '3': allowed is a whole number"),
-        ("[venue]\nname = 'binance'", "venue.name = 'binance': allowed is one of demo, okx-demo, okx"),
+        ("[venue]\nname = 'binance'", "venue.name = 'binance': allowed is one of demo, okx-demo, shadow, okx"),
         ("[venue]\nnmae = 'demo'", "venue.nmae: unknown key; did you mean venue.name?"),
         ("[demo]\nspeed = 'fast'", 'demo.speed = \'fast\': allowed is market seconds per second'),
         ("[demo]\nspeed = 0", "demo.speed = 0: allowed is market seconds per second"),

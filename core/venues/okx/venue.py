@@ -8,7 +8,8 @@ import ccxt
 
 from core.venues.okx import messages
 from core.venues.okx.messages import Raw
-from core.venues.okx.rest import HINTS, Rest
+from core.venues.okx.conditions import Conditions
+from core.venues.okx.rest import HINTS
 from core.venues.okx.session import Session
 from core.venues.okx.sockets import Sockets
 from core.venues.okx.transport import Credentials, Rejection, TransportMaker
@@ -29,7 +30,7 @@ PATIENCE = {"ticker": 2.0, "mark": 1.0, "candle": 4.0}
 least, tickers and candles only when something is traded; the rest only when something changes."""
 
 
-class OkxVenue(Rest):
+class OkxVenue(Conditions):
     """`core.venues.port.Venue` for OKX. One account, net mode, cross margin, USDT-settled perpetuals."""
 
     def __init__(
@@ -42,11 +43,14 @@ class OkxVenue(Rest):
         bar: str,
         stale_after: float,
         timeout: float,
+        account: str = "",
     ) -> None:
-        """`where` names the venue in errors; `timeout` and `stale_after` in seconds."""
+        """`where` names the venue in errors; `timeout` and `stale_after` in seconds; `account`: the label or uid of
+        the only account that may be touched (empty: the key's, whatever its name)."""
         super().__init__(transport(self._push, self._fault), credentials, capabilities, bar, where)
         self._stale_after = stale_after
         self._timeout = timeout
+        self._account = account
         self._session = Session((), self.bar_ms, self.candles_after)
         self._sockets: Sockets | None = None
 
@@ -64,7 +68,7 @@ class OkxVenue(Rest):
     async def _connect(self, instruments: Sequence[str]) -> None:
         self._transport.open()  # also after a close
         await self.sync_clock()
-        await asyncio.gather(self.load_instruments(), self.ensure_net_mode())
+        await asyncio.gather(self.load_instruments(), self._prepare_account())
         missing = [each for each in instruments if each not in self.instruments]
         if missing:
             raise Refused(
@@ -78,6 +82,18 @@ class OkxVenue(Rest):
         await self._sockets.start()
         await asyncio.gather(*(self._seed(each) for each in instruments))
         self._tell_clock()
+
+    async def _prepare_account(self) -> None:
+        """Net mode, on the account that was named: nothing of another one is touched."""
+        if self._account:
+            config: Raw = await self._one("account/config", dict)
+            label, uid = str(config.get("label", "")), str(config.get("uid", ""))
+            if self._account not in (label, uid):
+                raise Refused(
+                    f"{self.where}: the key belongs to account {label!r} (uid {uid}), not to {self._account!r}: "
+                    "name that one, or use another key"
+                )
+        await self.ensure_net_mode()
 
     async def close(self) -> None:
         if self._sockets is not None:
