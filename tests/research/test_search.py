@@ -14,6 +14,7 @@ from core.backtest.sweep import Params
 from core.backtest.trials import Trials
 from core.domain.errors import UserError
 from core.domain.walk import Searched
+from core.models.cluster import bundle
 from core.research import __main__ as command
 from core.research.search import BLOCKS, recipes, search, sets_of, text
 
@@ -137,6 +138,15 @@ def test_both_commands_keep_what_they_tell_under_home(
         again = words[0], "cluster", "--resume", folder.name
         assert command.main([*again, "--config", config, "--json"]) == 0
         assert msgspec.json.decode(capsys.readouterr().out) == document
+
+
+def test_the_seed_of_a_walk_is_that_of_its_market_and_of_its_models(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command.main(["walk-forward", "cluster", *SPAN, "--seed", "5", "--config", config, "--json"]) == 0
+    assert '"synthetic, seed 5"' in capsys.readouterr().out
+    models = [bundle.load(path) for path in (tmp_path / "home").rglob("cluster-*.safetensors")]
+    assert models and {model.meta.seed for model in models} == {5}
 
 
 @pytest.mark.parametrize(
