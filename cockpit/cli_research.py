@@ -9,6 +9,7 @@ import typer
 from cockpit.options import PASSED_ON, Config, Funding, Json, Seed, TrainBars
 
 RESEARCH = "Research"
+WALK = "Of sweep cluster, whose every set walks forward"
 
 
 class EngineName(StrEnum):
@@ -25,6 +26,28 @@ From = Annotated[str | None, typer.Option("--from", metavar="DATE", help="First 
 To = Annotated[str | None, typer.Option("--to", metavar="DATE", help="Up to this bar, which is left out.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter; may be repeated.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+TrainDays = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", rich_help_panel=WALK, help="Days of the market to learn from (default: 252)"),
+]
+TestDays = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", rich_help_panel=WALK, help="Days to test on, and to slide by (default: 63)"),
+]
+Purge = Annotated[
+    int | None, typer.Option(min=0, metavar="BARS", rich_help_panel=WALK, help="Left out between both (default: 0)")
+]
+Epochs = Annotated[int | None, typer.Option(min=1, metavar="N", rich_help_panel=WALK, help="Of each training.")]
+Assets = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", rich_help_panel=WALK, help="The N with the longest history (default: all)"),
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", rich_help_panel=WALK, help="Begin no model with the one of the segment before.")
+]
+Resume = Annotated[
+    str | None, typer.Option(metavar="ID", rich_help_panel=WALK, help="Go on with a sweep that was interrupted.")
+]
 Engine = Annotated[
     EngineName | None, typer.Option(help="One compiled pass, or the live trader on the matching core.")
 ]
@@ -46,6 +69,12 @@ def backtest(
     to: To = None,
     seed: Seed = None,
     train_bars: TrainBars = None,
+    book: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE[#usdm]", help="Real best bids and asks, which orders meet (default: a made book)."
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(dir_okay=False, metavar="FILE", help="The report, one HTML file, here as well.")
     ] = None,
@@ -66,7 +95,7 @@ def backtest(
     from cockpit.commands import research
 
     run = research.Run(engine, data, funding, from_, to, seed, train_bars, tuple(set_ or ()), config)
-    research.backtest(strategy, run, report=report, compare=compare, as_json=json, quiet=quiet)
+    research.backtest(strategy, run, book=book, report=report, compare=compare, as_json=json, quiet=quiet)
 
 
 def sweep(
@@ -79,6 +108,13 @@ def sweep(
         int | None, typer.Option(min=1, metavar="N", help="N random sets drawn from the grid.")
     ] = None,
     on: Annotated[str | None, typer.Option(metavar="WHERE", help="Where it runs (default: local)")] = None,
+    train_days: TrainDays = None,
+    test_days: TestDays = None,
+    purge: Purge = None,
+    epochs: Epochs = None,
+    assets: Assets = None,
+    fresh: Fresh = False,
+    resume: Resume = None,
     data: Data = None,
     funding: Funding = None,
     from_: From = None,
@@ -92,12 +128,17 @@ def sweep(
 ) -> None:
     """Run a strategy with many sets of parameters; every one counts as a trial on its data.
 
+    Sets of cluster are ways to train: each is walked forward. What was interrupted goes on with --resume.
+
     Example:  cockpit sweep divergence --grid z_entry=1,1.5,2 --grid z_exit=0,0.5 --data perp-1h
+
+    Example:  cockpit sweep cluster --grid n_clusters=5,10 --train-days 252 --test-days 63 --data perp-1h
     """
     from cockpit.commands import research
 
     run = research.Run(None, data, funding, from_, to, seed, train_bars, tuple(set_ or ()), config)
-    research.sweep(strategy, run, grid=grid or (), trials=trials, on=on, as_json=json, quiet=quiet)
+    walk = research.Walk(train_days, test_days, purge, epochs, assets, fresh, resume)
+    research.sweep(strategy, run, walk, grid=grid or (), trials=trials, on=on, as_json=json, quiet=quiet)
 
 
 def audit(

@@ -51,9 +51,31 @@ class Run(NamedTuple):
         return flags(**{name.rstrip("_"): value for name, value in named.items()})
 
 
-def backtest(strategy: str, run: Run, *, report: Path | None, compare: bool, as_json: bool, quiet: bool) -> None:
-    """One run, kept beside the earlier runs."""
-    own = flags(report=report.absolute() if report else None, compare=compare, keep=True)
+class Walk(NamedTuple):
+    """How the sets of a sweep walk forward; None leaves a setting as it is. Names are those of the options."""
+
+    train_days: int | None = None
+    test_days: int | None = None
+    purge: int | None = None
+    epochs: int | None = None
+    assets: int | None = None
+    fresh: bool = False
+    resume: str | None = None
+
+
+def backtest(
+    strategy: str,
+    run: Run,
+    *,
+    book: Path | None,
+    report: Path | None,
+    compare: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """One run, kept beside the earlier runs. A `book` may name what it takes of its file: FILE#usdm."""
+    whole = {name: path.absolute() if path else None for name, path in (("book", book), ("report", report))}
+    own = flags(**whole, compare=compare, keep=True)
     line = follow(BACKTEST, [strategy, *run.words(), *own], quiet=quiet).document()
     if as_json:
         typer.echo(line)
@@ -74,10 +96,18 @@ def audit(strategy: str, run: Run, *, model: Path | None, as_json: bool, quiet: 
 
 
 def sweep(
-    strategy: str, run: Run, *, grid: Sequence[str], trials: int | None, on: str | None, as_json: bool, quiet: bool
+    strategy: str,
+    run: Run,
+    walk: Walk,
+    *,
+    grid: Sequence[str],
+    trials: int | None,
+    on: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Many parameter sets, ranked as the sweep itself words it."""
-    own = flags(grid=tuple(grid), trials=trials, on=on, json=as_json)
+    """Many parameter sets, ranked as the sweep itself words it, which also says whose sets walk forward."""
+    own = flags(grid=tuple(grid), trials=trials, on=on, **walk._asdict(), json=as_json)
     pass_on(RESEARCH, ["sweep", strategy, *run.words(), *own], quiet)
 
 

@@ -101,7 +101,7 @@ async def test_every_option_reaches_the_process_with_whole_paths(shell: Shell) -
     line = (
         "backtest zscore --engine events --data candles.csv --funding rates.csv --from 2024-01-02 --to "
         "2024-02-01T16:00 --seed 5 --train-bars 100 --set z_entry=1.5 --set z_exit=0.2 --report out.html --compare "
-        "--config my.toml --json"
+        "--book quotes.parquet#usdm --config my.toml --json"
     )
     assert (await shell(line)).code == 0
     home = str(shell.home)
@@ -109,7 +109,7 @@ async def test_every_option_reaches_the_process_with_whole_paths(shell: Shell) -
         "--engine", "events", "--data", f"{home}/candles.csv", "--funding", f"{home}/rates.csv",
         "--from", "2024-01-02", "--to", "2024-02-01T16:00", "--seed", "5", "--train-bars", "100",
         "--set", "z_entry=1.5", "--set", "z_exit=0.2", "--config", f"{home}/my.toml",
-        "--report", f"{home}/out.html", "--compare", "--keep",
+        "--book", f"{home}/quotes.parquet#usdm", "--report", f"{home}/out.html", "--compare", "--keep",
     ]  # fmt: skip
     assert shell.asked["nice"] == 10
 
@@ -169,6 +169,26 @@ async def test_a_sweep_is_told_as_it_words_itself(shell: Shell) -> None:
     assert shell.asked["words"] == [
         "divergence", "--grid", "z_entry=1,2", "--grid", "z_exit=0,0.5", "--trials", "9", "--on", "local", "--json"
     ]  # fmt: skip
+
+
+async def test_a_sweep_of_the_cluster_model_takes_the_options_of_its_walks(shell: Shell) -> None:
+    line = (
+        "sweep cluster --grid n_clusters=5,10 --train-days 252 --test-days 63 --purge 24 --epochs 9 --assets 8 "
+        "--fresh --seed 5 -q"
+    )
+    assert (await shell(line)).code == 0
+    assert shell.asked["words"] == [
+        "cluster", "--seed", "5", "--grid", "n_clusters=5,10", "--train-days", "252", "--test-days", "63",
+        "--purge", "24", "--epochs", "9", "--assets", "8", "--fresh",
+    ]  # fmt: skip
+    assert (await shell("sweep cluster --resume 20240101-000000-cluster-ab12 -q")).code == 0
+    assert shell.asked["words"] == ["cluster", "--resume", "20240101-000000-cluster-ab12"]
+
+
+@pytest.mark.parametrize("option", ["--train-days 0", "--assets 0", "--epochs 0", "--purge -1"])
+async def test_a_walk_of_nothing_is_wrong_usage(shell: Shell, option: str) -> None:
+    done = await shell(f"sweep cluster {option}")
+    assert done.code == 2 and option.split()[0] in done.err and not (shell.home / "asked.json").exists()
 
 
 async def test_a_walk_forward_passes_every_option_on(shell: Shell) -> None:
