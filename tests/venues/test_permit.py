@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from core.venues.okx_local import LocalExchange
 from core.venues.port import Refused
 from tests.venues.conftest import SWAPS, Connect
 
-KEYS = {"key": "k", "secret": "s", "passphrase": "p"}
+KEYS: dict[str, Any] = {"key": "k", "secret": "s", "passphrase": "p"}
 CORE = Path(__file__).resolve().parents[2] / "core"
 
 
@@ -23,8 +24,9 @@ def test_without_a_permit_there_is_no_real_money() -> None:
 def test_with_one_the_venue_says_so_and_speaks_to_the_real_address() -> None:
     venue = okx_venue(**KEYS, permit=Permit("main"))
     assert venue.capabilities.real_money and venue.capabilities.name == "okx"
-    assert "simulated" not in str(venue._transport.headers)
-    assert venue._transport.socket_url("private") == "wss://ws.okx.com:443/ws/v5/private"
+    transport: Any = venue._transport
+    assert "simulated" not in str(transport.headers)
+    assert transport.socket_url("private") == "wss://ws.okx.com:443/ws/v5/private"
 
 
 def test_without_keys_the_variables_are_named() -> None:
