@@ -15,7 +15,8 @@ from core.domain.orders import Fill, Order, OrderReport, Protection
 
 class Capabilities(msgspec.Struct, frozen=True):
     """What a venue can do. `lockstep`: the market waits for `acknowledge` after each closed bar. `immediate`: no
-    method ever waits, and what came of an order has been told when `place` returns (a backtest)."""
+    method ever waits, and what came of an order has been told when `place` returns (a backtest). `limited`:
+    requests beyond its rate limits are refused (a local exchange takes what comes)."""
 
     name: str
     real_money: bool
@@ -23,6 +24,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     expiry: bool
     triggers: bool
     immediate: bool = False
+    limited: bool = False
 
 
 class StreamState(StrEnum):
@@ -40,9 +42,55 @@ class StreamStatus(msgspec.Struct, frozen=True):
 
 
 class Reconnected(msgspec.Struct, frozen=True):
-    """A socket came back: what happened meanwhile was not sent and must be asked for."""
+    """A socket came back, or a frame of it could not be read: what was not told must be asked for."""
 
     socket: str
+
+
+class AccountMode(msgspec.Struct, frozen=True):
+    """How the account is set up. `margin`: spot (no swaps), futures, multi-currency or portfolio. `net`: one
+    position an instrument, not a long and a short one. `permissions` are those of the API key (read_only, trade,
+    withdraw); `bound` says whether the key may only be used from named addresses."""
+
+    margin: str
+    net: bool
+    permissions: tuple[str, ...]
+    bound: bool
+
+
+class Tier(msgspec.Struct, frozen=True):
+    """A step of the margin rules: up to `max_size` contracts, maintenance margin is `maintenance` and initial
+    margin `initial`, shares of the position's value; `max_leverage` is allowed."""
+
+    number: int
+    max_size: Decimal
+    maintenance: Decimal
+    initial: Decimal
+    max_leverage: Decimal
+
+
+class PriceLimit(msgspec.Struct, frozen=True):
+    """Above `buy` no buying order is taken, below `sell` no selling one; `enabled` False: no such limits now."""
+
+    buy: Decimal
+    sell: Decimal
+    enabled: bool
+
+
+class Maintenance(msgspec.Struct, frozen=True):
+    """An announced (or ongoing) outage, from `begin` to `end` in ms UTC (0: not said)."""
+
+    title: str
+    begin: int
+    end: int
+    ongoing: bool
+
+
+class Load(msgspec.Struct, frozen=True):
+    """How near the venue's rate limits we are: the largest share of one that was used of late, and which it is."""
+
+    share: float
+    name: str
 
 
 VenueEvent = Ticker | Mark | Candle | Funding | OrderReport | Fill | Position | Balance | StreamStatus | Reconnected
@@ -132,6 +180,25 @@ class Venue(Protocol):
 
     async def fee_rates(self) -> tuple[Decimal, Decimal]:
         """(maker, taker) as shares of notional; positive: paid."""
+
+    async def account_mode(self) -> AccountMode: ...
+
+    async def leverage(self, instruments: Sequence[str]) -> dict[str, Decimal]:
+        """The leverage that is set, by instrument."""
+
+    async def tiers(self, instrument: str) -> list[Tier]:
+        """The steps of margin, by size, smallest first."""
+
+    async def price_limit(self, instrument: str) -> PriceLimit: ...
+
+    async def maintenance(self) -> list[Maintenance]:
+        """What is announced, soonest first."""
+
+    async def measure_clock(self) -> int:
+        """How many ms the exchange's clock is ahead of ours, measured now."""
+
+    def load(self) -> Load:
+        """Of the requests of the last two seconds."""
 
     async def protect(self, protection: Protection) -> Protection:
         """Place a stop-only trigger order on the mark price, reduce-only; returned with its venue id."""

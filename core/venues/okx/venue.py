@@ -7,8 +7,8 @@ import aiohttp
 import ccxt
 
 from core.venues.okx import messages
-from core.venues.okx.messages import Raw
 from core.venues.okx.conditions import Conditions
+from core.venues.okx.messages import Raw
 from core.venues.okx.rest import HINTS
 from core.venues.okx.session import Session
 from core.venues.okx.sockets import Sockets
@@ -153,6 +153,10 @@ class OkxVenue(Conditions):
         self._session.deliver(messages.stream_key(message["arg"]), messages.push_events(message, received))
 
     def _fault(self, stream: str, error: Exception) -> None:
+        """Of a frame that is no JSON nobody knows what it told: as after a reconnect, all of its socket is asked for."""
+        if self._sockets is not None and stream in self._sockets.names:
+            self._sockets.catch_up(stream)
+            return
         text = self._credentials.redact(f"{type(error).__name__}: {error}")[:200]
         self._session.freshness.fault(stream, f"a message could not be read: {text}")
 
