@@ -13,7 +13,7 @@ from core.data.synthetic import synthetic_panel
 from core.domain.account import Holdings
 from core.domain.errors import UserError
 from core.domain.instrument import Instrument
-from core.execution.risk import Limits
+from core.execution.risk import INFINITY, Limits
 from core.features.pairs import PairFeatures
 from core.matching.listing import swap
 from core.models.bundle import AnyBundle, Bundle, check_features, check_universe
@@ -40,9 +40,28 @@ def load_compiled(settings: Settings, rules: Sequence[Strategy], bundles: Mappin
 
 def make_limits(settings: Settings, taker: Decimal) -> Limits:
     """The limits of the risk gate, with the account's own fee rate."""
-    risk, leverage = settings.risk, Decimal(settings.venue.leverage)
+    risk = settings.risk
     return Limits(
-        risk.free_share, risk.max_gross_usdt, risk.max_order_usdt, risk.min_notional_usdt, leverage, taker
+        free_share=risk.free_share,
+        max_gross=risk.max_gross_usdt,
+        max_order=risk.max_order_usdt,
+        min_notional=risk.min_notional_usdt,
+        leverage=Decimal(settings.venue.leverage),
+        taker=taker,
+        max_pair=risk.max_pair_usdt or INFINITY,
+        max_asset_net=risk.max_asset_net_usdt or INFINITY,
+        max_asset_gross=risk.max_asset_gross_usdt or INFINITY,
+        max_net=risk.max_net_usdt or INFINITY,
+        max_leverage=risk.max_leverage,
+        max_orders_minute=risk.max_orders_per_minute,
+        max_intents_bar=risk.max_intents_per_bar,
+        max_price_gap=risk.max_price_gap,
+        max_funding=risk.max_funding_per_day,
+        maintenance_rate=risk.maintenance_rate,
+        min_margin_ratio=risk.min_margin_ratio,
+        min_liquidation_distance=risk.min_liquidation_distance,
+        max_daily_loss=risk.max_daily_loss,
+        max_drawdown=risk.max_drawdown,
     )
 
 

@@ -18,7 +18,7 @@ from core.domain.instrument import Instrument, Pair
 from core.domain.market import Bar, Floats
 from core.domain.orders import Action, Intent, Origin, base36
 from core.execution.risk import Limits, Standing, refusal
-from core.execution.sizing import Unsizable, entry_intent, exit_intent, margin_of, target_intent
+from core.execution.sizing import Unsizable, entry_intent, exit_intent, target_intent
 from core.features.pairs import Frame
 from core.strategies.params import Params
 from core.strategies.registry import Features, Strategy
@@ -84,6 +84,7 @@ class Trader:
         self._pairs: dict[str, Pair] = {pair.name: pair for pair in features.pairs}
         self.pair_names = tuple(self._pairs)
         self._priced: tuple[Bar | None, dict[str, Decimal]] = None, {}
+        self._funded: tuple[Bar | None, dict[str, Decimal]] = None, {}
 
     def warm(self, bar: Bar) -> View:
         """Take a bar of the past into the features without deciding anything."""
@@ -116,7 +117,7 @@ class Trader:
             names.take()
             intents.append(intent)
             barred.append(False)
-            standing = self._after(standing, intent, bar)
+            standing = standing.after(intent, self.limits, self._instruments, self.prices(bar))
         for target in decision.targets:
             if target.pair in holdings.working:
                 continue  # What is at work now comes first: the next bar sees what has come of it.
@@ -128,7 +129,7 @@ class Trader:
                 intents.append(intent)
                 barred.append(False)
                 if intent.action is Action.OPEN:
-                    standing = self._after(standing, intent, bar)
+                    standing = standing.after(intent, self.limits, self._instruments, self.prices(bar))
         if switched:
             kept = tuple(wish for wish in decision.exits if wish not in switched.values())
             decision = msgspec.structs.replace(decision, exits=kept)
@@ -164,8 +165,7 @@ class Trader:
             )
         except Unsizable as error:
             return None, str(error)
-        why = refusal(intent, standing, self.limits, self._instruments, prices)
-        return (None, why) if why else (intent, "")
+        return self._asked(intent, bar, standing)
 
     def _aim(
         self, target: Target, book: Book | None, bar: Bar, standing: Standing, names: Names
@@ -175,9 +175,12 @@ class Trader:
         if spec.id not in prices:
             return None, f"{target.pair} has no price yet"
         intent = target_intent(names.peek(), bar.close_ms, self.strategy.name, target, book, spec, prices[spec.id])
-        if intent is None or intent.action is Action.CLOSE:
-            return intent, ""
-        why = refusal(intent, standing, self.limits, self._instruments, prices)
+        return (None, "") if intent is None else self._asked(intent, bar, standing)
+
+    def _asked(self, intent: Intent, bar: Bar, standing: Standing) -> tuple[Intent | None, str]:
+        """The intent if the gate lets it pass, else why not."""
+        prices, rates = self.prices(bar), self.rates(bar)
+        why = refusal(intent, standing, self.limits, self._instruments, prices, rates)
         return (None, why) if why else (intent, "")
 
     def prices(self, bar: Bar) -> dict[str, Decimal]:
@@ -188,6 +191,15 @@ class Trader:
             prices = {self._by_asset[asset].id: Decimal(repr(close)) for asset, close in closes if isfinite(close)}
             self._priced = bar, prices
         return prices
+
+    def rates(self, bar: Bar) -> dict[str, Decimal]:
+        """Expected funding a day of each instrument, as a share of value: the last settled rate, three times."""
+        known, rates = self._funded
+        if known is not bar:
+            funding = zip(self.features.assets, bar.funding.tolist(), strict=True)
+            rates = {self._by_asset[asset].id: 3 * Decimal(repr(rate)) for asset, rate in funding if isfinite(rate)}
+            self._funded = bar, rates
+        return rates
 
     def _view(self, bar: Bar, frame: Frame) -> View:
         """Features and the model's one call for all pairs."""
@@ -206,14 +218,4 @@ class Trader:
             correlation=frame.correlation,
             bar_ms=bar.close_ms - bar.open_ms,
             volatility=frame.volatility,
-        )
-
-    def _after(self, standing: Standing, intent: Intent, bar: Bar) -> Standing:
-        """The account as it will stand when `intent` has been filled: the next entry is judged on that."""
-        assert intent.action is Action.OPEN
-        prices = self.prices(bar)
-        gross = margin_of(intent.legs, self._instruments, prices, Decimal(1))
-        used = gross / self.limits.leverage + gross * self.limits.taker
-        return msgspec.structs.replace(
-            standing, free=standing.free - used, gross=standing.gross + gross, own=standing.own + gross
         )

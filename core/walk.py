@@ -5,16 +5,17 @@ It knows no clock and no socket; who calls it feeds it bars and what the venue t
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 
 from core.clock import monotonic
-from core.domain.account import Book, gross_of
+from core.domain.account import Book
 from core.domain.decision import Exit, View
 from core.domain.instrument import Instrument
 from core.domain.market import Bar
 from core.domain.orders import Action, Intent, Origin, base36
+from core.domain.trading import TradingState
 from core.execution.executor import Executor
 from core.execution.failpoint import failpoint
 from core.execution.journal import Journal
@@ -24,7 +25,10 @@ from core.execution.protection import Guard
 from core.execution.reconcile import Reconciler, Verdict
 from core.execution.risk import Standing
 from core.execution.sizing import exit_intent
-from core.portfolio.events import AnyEvent, Decided, Filled, Intended, Opened, Stepped
+from core.execution.standing import measured, standing_of
+from core.execution.states import breaches, recovered
+from core.portfolio.events import AnyEvent, Decided, Filled, Intended, Opened, Stepped, Switched
+from core.portfolio.restrictions import Restrictions
 from core.trader import Names, Outcome, Trader
 from core.venues.port import Venue, VenueError
 
@@ -73,10 +77,28 @@ class Walk:
             await self.journal.record(opened)
         self.names = Names(books.prefix, books.intents_made)
 
+    @property
+    def restrictions(self) -> Restrictions:
+        """What holds the account back now."""
+        return self.journal.books.restrictions
+
     def warm(self, bar: Bar) -> None:
         """Take a bar of the past into the features."""
         for trader in self.traders:
             self.views[trader.strategy.name] = trader.warm(bar)
+
+    async def restrict(self, cause: str, state: TradingState, reason: str, who: str = "") -> None:
+        """Hold the account back for `cause` (reducing or halted), as a ledger event. Nothing where the cause has
+        already brought it there, or further: only a person comes back from a halt."""
+        if state.rank > self.restrictions.of(cause).rank:
+            await self.journal.record(Switched(self.venue.market_ms(), state, reason, cause, who))
+
+    async def release(self, cause: str, who: str = "") -> None:
+        """The cause is gone. Where it has halted the account that takes a person, named by `who`."""
+        held = self.restrictions.of(cause)
+        if held is TradingState.REDUCING or (held is TradingState.HALTED and who):
+            gone = f"resumed by {who}" if who else "it is well again"
+            await self.journal.record(Switched(self.venue.market_ms(), TradingState.ACTIVE, gone, cause, who))
 
     async def reconcile(self) -> Verdict:
         """Ask the exchange whether it tells the same, and mend what can be mended."""
@@ -118,12 +140,16 @@ class Walk:
         legs. Returns when the orders are on their way."""
         began = monotonic()
         intents: list[Intent] = []
+        await self.judge(self.traders[0].prices(bar))
         for trader in self.traders:
             name = trader.strategy.name
             if self.journal.books.last_decision(name) >= bar.open_ms:
                 self.views[name] = trader.warm(bar)  # Decided before a crash: nobody decides twice.
                 continue
             async with self.deciding:
+                if self.restrictions.state is TradingState.HALTED:
+                    await self._hold(bar, trader)
+                    continue
                 standing = self.standing(bar, name)
                 holdings = self.journal.books.holdings(name, standing.free)
                 outcome = trader.on_bar(bar, holdings, standing, self.names)
@@ -137,6 +163,14 @@ class Walk:
         await self._cross(intents)
         for intent in intents:
             self.executor.start(intent)
+
+    async def _hold(self, bar: Bar, trader: Trader) -> None:
+        """Take the bar in and decide nothing: the account is halted."""
+        name = trader.strategy.name
+        self.views[name] = trader.warm(bar)
+        self.outcomes.pop(name, None)
+        reason = f"halted: {self.restrictions.reason}"
+        await self.journal.record(Decided(bar.close_ms, bar.open_ms, name, (), (), (), reason))
 
     async def _cross(self, intents: Sequence[Intent]) -> None:
         """What strategies want of each other, they give each other at the mark."""
@@ -183,14 +217,30 @@ class Walk:
         """What, beside a ledger that disagrees, makes new exposure unwise now; empty: nothing."""
         return ""
 
+    def marks(self) -> Mapping[str, Decimal]:
+        """Mark prices of now by instrument, where they may differ from the last closes: not in a replay, whose
+        market stands at the close that is decided on."""
+        return {}
+
+    def maintenance(self) -> Decimal | None:
+        """The maintenance margin as the exchange tells it; None: it is reckoned at the limits' rate."""
+        return None
+
     def standing(self, bar: Bar, strategy: str) -> Standing:
         """The account by the ledger, as `strategy` meets it, at the bar's closes: deterministic, whoever calls."""
-        books, prices = self.journal.books, self.traders[0].prices(bar)
-        gross = books.account.gross(prices)
-        free = books.equity(prices) - gross / self.traders[0].limits.leverage
-        wrong = "; ".join(self.verdict.differences) or self.trouble()
-        own = gross_of((book for book in books.open_books() if book.strategy == strategy), prices)
-        return Standing(free, gross, books.state == "paused", wrong, own)
+        books, prices, limits = self.journal.books, self.traders[0].prices(bar), self.traders[0].limits
+        now = measured(books, prices, limits, self.venue.market_ms(), self.maintenance())
+        trouble = "; ".join(self.verdict.differences) or self.trouble()
+        return standing_of(now, books, prices, limits, strategy, bar.close_ms, trouble=trouble, marks=self.marks())
+
+    async def judge(self, prices: Mapping[str, Decimal]) -> None:
+        """Let loss and margin at `prices` change what the account may do (see `core.execution.states`)."""
+        books, limits = self.journal.books, self.traders[0].limits
+        now = measured(books, prices, limits, self.venue.market_ms(), self.maintenance())
+        for cause in recovered(now, self.restrictions, limits):
+            await self.release(cause)
+        for breach in breaches(now, books.watermarks, limits):
+            await self.restrict(breach.cause, breach.state, breach.reason)
 
 
 def _events(bar: Bar, outcome: Outcome) -> list[AnyEvent]:

@@ -1,6 +1,6 @@
 """What is held: positions at the exchange, bills, and the virtual books they sum from."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
 
@@ -97,12 +97,6 @@ def book_pnl(book: Book, prices: Mapping[str, float]) -> float:
     The one definition that stops, targets and screens share."""
     unrealized = sum(float(leg.size * leg.contract) * (prices[leg.asset] - float(leg.average)) for leg in book.legs)
     return unrealized + float(book.realized + book.fees + book.funding)
-
-
-def gross_of(books: Iterable[Book], prices: Mapping[str, Decimal]) -> Decimal:
-    """Value of all legs of `books` at `prices` (by instrument), longs and shorts alike; 0 for one that has none."""
-    legs = (leg for book in books for leg in book.legs if leg.instrument in prices)
-    return sum((abs(leg.size) * leg.contract * prices[leg.instrument] for leg in legs), Decimal(0))
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):

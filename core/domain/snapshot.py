@@ -22,8 +22,9 @@ class Status(msgspec.Struct, frozen=True):
     """Who is at work and how. `phase`: starting, preparing, training, connecting, trading,
     finished, stopping, failed.
 
-    `mode`: DEMO, OKX-DEMO or LIVE. `state`: active or paused (no new entries). Lag and latency in ms;
-    `wall_ms` is when the snapshot was made. `progress` in 0..1 while starting or training, else -1."""
+    `mode`: DEMO, OKX-DEMO, SHADOW or LIVE. `state`: active, reducing (no new exposure) or halted, and its
+    `reason`. Lag and latency in ms; `wall_ms` is when the snapshot was made. `progress` is in 0..1 while starting
+    or training, else -1."""
 
     session: str
     venue: str
@@ -48,6 +49,7 @@ class Status(msgspec.Struct, frozen=True):
     streams_total: int
     warning: str
     read_only: bool = False
+    reason: str = ""
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -209,9 +211,9 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """Something a person asked the engine: `name` is one of pause, resume, preview, open, close, flatten,
-    stop, status, trail. `pair` (of a trail: the asset) and `side` where they apply; `notional` USDT per leg (0: the
-    configured size)."""
+    """Something a person asked the engine: `name` is one of pause, resume, kill, preview, open, close,
+    flatten, stop, status, trail. `pair` (of a trail: the asset) and `side` where they apply; `notional` USDT per
+    leg (0: the configured size)."""
 
     id: str
     name: str

@@ -9,11 +9,14 @@ from core.domain.decision import Entry, Exit
 from core.domain.errors import UserError
 from core.domain.orders import Intent, Origin
 from core.domain.snapshot import Command, LegRow, Reply, Snapshot, Ticket
+from core.domain.trading import BY_HAND, DAILY_LOSS, Restriction, TradingState
 from core.engine.engine import Engine
 from core.engine.snapshots import legs_of
 from core.execution.sizing import exit_intent, margin_of
 from core.portfolio.events import Intended, Switched
 from core.trader import Trader
+
+PAUSED = "reducing: no new positions until resumed; exits, stops and hedges go on"
 
 
 class Commands:
@@ -40,8 +43,10 @@ class Commands:
         if self.engine is None or not self.engine.trading.is_set():
             raise UserError(f"{command.name}: the engine is still starting; try again when it trades")
         match command.name:
-            case "pause" | "resume":
-                return await self._switch(self.engine, command)
+            case "pause":
+                return await self._pause(self.engine, command)
+            case "resume":
+                return await self._resume(self.engine, command)
             case "preview":
                 return self._preview(self.engine, command)
             case "open":
@@ -55,14 +60,25 @@ class Commands:
             f"{command.name}: no such command; known are pause, resume, open, close, flatten, status, stop"
         )
 
-    async def _switch(self, engine: Engine, command: Command) -> Reply:
-        state = "paused" if command.name == "pause" else "active"
-        if engine.journal.books.state == state:
-            return Reply(command.id, True, f"already {state}")
-        text = "no new entries; exits, stops and hedges go on" if state == "paused" else "entries allowed again"
-        switched = Switched(engine.venue.market_ms(), state, f"by {command.who or 'hand'}")
-        await engine.command(command.name, text, command.who, switched)
-        return Reply(command.id, True, f"{state}: {text}")
+    async def _pause(self, engine: Engine, command: Command) -> Reply:
+        if BY_HAND in engine.restrictions.standing:
+            return Reply(command.id, True, f"paused already: {_state_of(engine)}")
+        await engine.command("pause", PAUSED, command.who, *_paused(engine, command))
+        return Reply(command.id, True, f"paused: {PAUSED}")
+
+    async def _resume(self, engine: Engine, command: Command) -> Reply:
+        """What waits for a person is lifted: a pause, every halt, a daily loss. What is ill stays as it is."""
+        lifted = [held for held in engine.restrictions.standing.values() if _waits(held)]
+        if not lifted:
+            return Reply(command.id, not engine.restrictions.reason, f"nothing to resume: {_state_of(engine)}")
+        who = command.who or "hand"
+        text = ", ".join(f"{held.state} ({held.reason})" for held in lifted)
+        events = [
+            Switched(engine.venue.market_ms(), TradingState.ACTIVE, f"resumed by {who}", held.cause, who)
+            for held in lifted
+        ]
+        await engine.command("resume", f"no longer {text}", command.who, *events)
+        return Reply(command.id, True, f"resumed: {_state_of(engine)}")
 
     def _preview(self, engine: Engine, command: Command) -> Reply:
         held = _book(engine, command.pair)
@@ -111,10 +127,8 @@ class Commands:
         chosen = [b for b in chosen if (b.strategy, b.pair) not in working]
         if command.name == "close" and not chosen:
             raise UserError(f"{command.pair}: no position to close" + _held(engine))
-        if command.name == "flatten" and books.state != "paused":
-            await engine.command(
-                "pause", "flattening", command.who, Switched(engine.venue.market_ms(), "paused", "flatten")
-            )
+        if command.name == "flatten" and BY_HAND not in engine.restrictions.standing:
+            await engine.command("pause", "flattening", command.who, *_paused(engine, command))
         intents = []
         for book in chosen:
             wish = Exit(book.pair, f"{command.name} by hand")
@@ -123,8 +137,24 @@ class Commands:
         await engine.command(command.name, text, command.who, *(Intended(i.ts, i) for i in intents))
         for intent in intents:
             engine.executor.start(intent)
-        paused = "; paused: no new entries until resumed" if command.name == "flatten" else ""
+        paused = f"; paused: {PAUSED}" if command.name == "flatten" else ""
         return text, paused
+
+
+def _paused(engine: Engine, command: Command) -> tuple[Switched]:
+    who = command.who or "hand"
+    now, reason = engine.venue.market_ms(), f"paused by {who}"
+    return (Switched(now, TradingState.REDUCING, reason, BY_HAND, who),)
+
+
+def _waits(held: Restriction) -> bool:
+    """Whether a restriction waits for a person, or may be lifted by one before its time."""
+    return held.state is TradingState.HALTED or held.cause in (BY_HAND, DAILY_LOSS)
+
+
+def _state_of(engine: Engine) -> str:
+    held = engine.restrictions
+    return f"{held.state}, {held.reason}" if held.reason else f"{held.state}, new positions are allowed"
 
 
 def _book(engine: Engine, pair: str) -> Book | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from core.domain.orders import OrderState
 from core.domain.snapshot import LogLine
+from core.domain.trading import TradingState
 from core.execution.journal import Journal
 from core.portfolio.events import (
     AnyEvent,
@@ -87,8 +88,11 @@ def describe(journal: Journal, event: AnyEvent) -> tuple[str, str, str] | None:
             return "order", "bad", f"{p.instrument}: catastrophe order {p.client_id} {state}"
         case Commanded(name=name, text=text, who=who):
             return "command", "info", f"{name} by {who or 'hand'}: {text}"
+        case Switched(state=TradingState.ACTIVE, reason=reason, cause=cause):
+            now = journal.books.restrictions.state
+            return "engine", "good" if now is TradingState.ACTIVE else "warn", f"{now}: {cause}, {reason}"
         case Switched(state=state, reason=reason):
-            return "engine", "warn", f"{state}: {reason}"
+            return "engine", "bad" if state == TradingState.HALTED else "warn", f"{state}: {reason}"
         case Repaired(what=what, reason=reason):
             return "repair", "warn", f"{what} ({reason})"
         case Loaded(strategy=strategy, bundle=bundle):

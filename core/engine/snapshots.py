@@ -22,6 +22,7 @@ from core.domain.snapshot import (
     Status,
     Stream,
 )
+from core.domain.trading import TradingState
 from core.engine.engine import Engine
 
 CURVE = 720
@@ -84,7 +85,8 @@ def _status(status: Status, engine: Engine, streams: list[Stream]) -> Status:
     live = sum(row.state == "live" for row in streams)
     return msgspec.structs.replace(
         status,
-        state=engine.journal.books.state,
+        state=engine.restrictions.state,
+        reason=engine.restrictions.reason,
         bars=engine.steps,
         market_ms=engine.venue.market_ms(),
         latency_ms=round((monotonic() - engine.market.heard) * 1000, 1),
@@ -111,7 +113,9 @@ def _pairs(engine: Engine) -> PairTable:
     b = [index[pair.b or pair.a] for pair in view.pairs]
     single = np.array([not pair.b for pair in view.pairs])
     z = _stray(view)
-    why, score = ["warming up"] * len(names), np.zeros(len(names))
+    halted = engine.restrictions.state is TradingState.HALTED
+    idle = f"halted: {engine.restrictions.reason}" if halted else "warming up"
+    why, score = [idle] * len(names), np.zeros(len(names))
     direction = np.zeros(len(names), np.int8)
     if outcome is not None:
         refused = dict(outcome.refused)

@@ -102,15 +102,17 @@ class Account:
         else:
             self.open.pop(instrument, None)
 
-    def bill(self, bill: Bill) -> None:
-        """Book a line of the statement. Those of trades move nothing: their fills have done so; nor do those in
-        another currency, which is not what this account settles in."""
+    def bill(self, bill: Bill) -> Decimal:
+        """Book a line of the statement; what of it was paid in (or out). Those of trades move nothing: their fills
+        have done so; nor do those in another currency, which is not what this account settles in."""
         if bill.kind is BillKind.TRADE or bill.trade_id or bill.currency != self.currency:
-            return
+            return ZERO
         match bill.kind:
             case BillKind.TRANSFER:
                 self.deposit += bill.change
+                return bill.change
             case BillKind.FUNDING:
                 self.funding += bill.change
             case _:
                 self.other += bill.change
+        return ZERO

@@ -11,9 +11,10 @@ import msgspec
 
 from core.domain.account import Bill, Book, Closed, Holdings
 from core.domain.instrument import Instrument
-from core.domain.orders import Action, Fill, Intent, Order, Origin, Protection
+from core.domain.orders import Action, Fill, Intent, Order, Origin
 from core.portfolio.account import Account
 from core.portfolio.events import (
+    Accepted,
     AnyEvent,
     Billed,
     Decided,
@@ -33,7 +34,10 @@ from core.portfolio.events import (
 from core.portfolio.intents import IntentState, LegProgress, OrderRecord
 from core.portfolio.invariant import InvariantError, must
 from core.portfolio.money import EXACT, ZERO
-from core.portfolio.pairbook import Claim, PairBook, share_funding, split_fill
+from core.portfolio.pairbook import Claim, PairBook, Traded, share_funding, split_fill
+from core.portfolio.protections import Protections
+from core.portfolio.restrictions import Restrictions
+from core.portfolio.watermarks import Watermarks
 
 __all__ = ["Books", "Claim", "IntentState", "InvariantError", "LegProgress", "OrderRecord"]
 
@@ -42,6 +46,8 @@ OVERLAP_MS = 86_400_000
 
 Key = tuple[str, str]
 """(strategy, pair): what names a book."""
+RESIDUE = "residue"
+"""In the place of a strategy: the book of contracts of a pair that no order can trade, for they are too few."""
 
 
 class Books:
@@ -59,11 +65,11 @@ class Books:
         """Intents of ours, from which their names are counted; `exchange_intents` counts those the exchange had."""
         self.exchange_intents = 0
         self.orders: dict[str, OrderRecord] = {}
-        self.protections: dict[str, Protection] = {}
-        """The one catastrophe order of each instrument, planned or live. It counts from the moment it is
-        planned; `venue_id` is empty until the exchange has taken it."""
-        self.protections_made = 0
-        self.state = "active"
+        self.protections = Protections()
+        self.foreign: dict[str, Decimal] = {}
+        """Contracts of strangers on our account that somebody has accepted, by instrument."""
+        self.watermarks = Watermarks()
+        self.restrictions = Restrictions(self.watermarks.rebase)
         self.model = ""
         self.curve: list[tuple[int, Decimal]] = []
         """(close time in ms, equity) of each completed step."""
@@ -71,8 +77,7 @@ class Books:
         self.bars = self.decisions = self.fills = self.round_trips = 0
         self.last_step = -1
         self.last_bill = ""
-        self._opened = 0
-        self._replaced: dict[str, Protection] = {}
+        self._traded = Traded()
         self._unsettled: dict[str, Intent] = {}
         self._books: dict[Key, PairBook] = {}
         self._closed: dict[Key, Closed] = {}
@@ -80,7 +85,7 @@ class Books:
         self._trades: set[str] = set()
         self._bills: set[str] = set()
         self._client_ids: dict[str, str] = {}
-        self._last_fill = 0
+        self._opened = self._last_fill = 0
         # Commanded and Repaired are told, and change nothing.
         self._folds: dict[type[AnyEvent], Callable[[Any], None]] = {
             Opened: self._open,
@@ -91,8 +96,9 @@ class Books:
             Filled: self._fill,
             Settled: self._settle,
             Billed: self._bill,
-            Protected: self._protect,
-            Switched: self._switch,
+            Protected: self.protections.take,
+            Accepted: self._accept,
+            Switched: self.restrictions.switch,
             Loaded: self._load,
             Stepped: self._step,
         }
@@ -133,11 +139,6 @@ class Books:
         """Cash plus unrealised profit; an instrument without a mark counts at its cost."""
         return self.account.equity(marks)
 
-    @property
-    def drawdown(self) -> float:
-        """How far the last step's equity lies below the highest so far, as a share of it (0: at the peak)."""
-        return float(1 - self.curve[-1][1] / self.peak) if self.curve and self.peak > 0 else 0.0
-
     def unsettled(self) -> list[Intent]:
         """Intents at work, oldest first."""
         return list(self._unsettled.values())
@@ -154,7 +155,8 @@ class Books:
 
     def net(self, instrument: str) -> Decimal:
         """Signed contracts of an instrument, the sum over all books: what the exchange must hold."""
-        return self.account.holdings[instrument].size
+        held = self.account.open.get(instrument)
+        return held.size if held is not None else ZERO
 
     def book(self, strategy: str, pair: str) -> Book | None:
         """The open book of a strategy in a pair; None when it holds nothing there."""
@@ -217,9 +219,9 @@ class Books:
             return split_fill(self._books.values(), fill, self._instruments[fill.instrument])
 
     def share_funding(self, bill: Bill) -> tuple[Share, ...]:
-        """The books' shares of a funding bill; they sum to it exactly."""
+        """The shares of a funding bill, by what each book held when it was due; they sum to it exactly."""
         with localcontext(EXACT):
-            return share_funding(self._books.values(), bill)
+            return share_funding(self._traded.held(self._books.values(), bill.instrument, bill.ts), bill)
 
     # -- the fold ---------------------------------------------------------------------------------
 
@@ -246,6 +248,7 @@ class Books:
         self.prefix = event.prefix
         self.account.currency = event.currency
         self.account.deposit = self.peak = event.cash
+        self.watermarks.transfer(event.cash)
         self.last_bill = event.bill
         self._opened = event.ts
 
@@ -318,31 +321,52 @@ class Books:
         key = intent.strategy, intent.pair
         held = self._books.get(key)
         if held is None:
-            held = self._books[key] = PairBook(intent, self._instruments)
+            held = self._books[key] = PairBook(intent, self._instruments, fill.ts)
             held.barred = state.barred
+        self._traded.add(fill.ts, held, fill.instrument, part.size)
         held.trade(intent, self._instruments[fill.instrument], part, fill.price)
         if state.outcome is not None:
-            self._retire(state)
+            state.reopen()  # What has come after the end is not what was wished: it goes back.
+            self._unsettled[intent.id] = intent
 
     def _settle(self, event: Settled) -> None:
         state = self._intent(event.intent, event)
         must(state.outcome is None, "an intent must be settled once", event)
-        state.outcome, state.detail = event.outcome, event.detail
+        state.settle(event.outcome, event.detail)
         del self._unsettled[event.intent]
-        self._retire(state)
+        self._retire(state, event)
 
-    def _retire(self, state: IntentState) -> None:
-        """A book that has gone flat, with nothing at work on it any more, ends its round trip."""
+    def _retire(self, state: IntentState, event: Settled) -> None:
+        """A book that has gone flat, with nothing at work on it any more, ends its round trip; what it holds that
+        no order can trade becomes residue."""
         intent, key = state.intent, (state.intent.strategy, state.intent.pair)
         held = self._books.get(key)
         busy = any((other.strategy, other.pair) == key for other in self._unsettled.values())
-        if held is None or not held.flat or busy:
+        if held is None or not (held.flat or event.residue) or busy:
             return
         del self._books[key]
+        if not held.flat:
+            self._leave(held, event.ts)
+        if intent.strategy == RESIDUE:
+            return
         self.round_trips += 1
         closing = intent.action is Action.CLOSE
         reason = intent.reason if closing else f"{state.outcome}: {state.detail}"
         self._closed[key] = Closed(intent.pair, intent.ts, held.intent.side, reason, held.barred, held.intent.z)
+
+    def _leave(self, held: PairBook, ts: int) -> None:
+        """What a book cannot trade any more goes to the pair's residue, which belongs to no strategy."""
+        key = RESIDUE, held.intent.pair
+        residue = self._books.get(key)
+        if residue is None:
+            named = msgspec.structs.replace(held.intent, strategy=RESIDUE)
+            residue = self._books[key] = PairBook(named, self._instruments, ts)
+        for name, leg in held.legs.items():
+            self._traded.add(ts, held, name, -leg.size)
+            self._traded.add(ts, residue, name, leg.size)
+        residue.absorb(held)
+        if residue.flat:
+            del self._books[key]
 
     def _bill(self, event: Billed) -> None:
         bill = event.bill
@@ -351,44 +375,29 @@ class Books:
         must(not event.shares or total == bill.change, "the shares of a bill must sum to it", event)
         self._bills.add(bill.id)
         self.last_bill = bill.id
-        self.account.bill(bill)
+        self.watermarks.transfer(self.account.bill(bill))
         for share in event.shares:
             held = self._books.get((share.strategy, share.pair))
-            if held is not None:
+            if held is not None and held.since < bill.ts:  # Not one opened anew since it was due.
                 held.pay(share.amount)
 
-    def _switch(self, event: Switched) -> None:
-        self.state = event.state
+    def _accept(self, event: Accepted) -> None:
+        """A stranger's profit is none of ours: it moves what counts as brought in, and the marks with it."""
+        self.account.deposit += event.cash
+        self.watermarks.transfer(event.cash)
+        for name, size in event.positions:
+            self.foreign[name] = self.foreign.get(name, ZERO) + size
+        self._trades.update(event.trades)
 
     def _load(self, event: Loaded) -> None:
         self.model = event.bundle
-
-    def _protect(self, event: Protected) -> None:
-        """The newest protection of an instrument is the one that counts. One that fails gives way to the one it
-        was to replace; one that is live has replaced it; with one that is gone (cancelled, fired) all are gone,
-        and whatever the exchange may still hold of ours is an orphan."""
-        protection, state = event.protection, event.state
-        name = protection.instrument
-        now = self.protections.get(name)
-        if state == "planned":
-            self.protections_made += 1
-            if now is not None:
-                self._replaced[name] = now
-            self.protections[name] = protection
-        elif now is not None and now.client_id == protection.client_id:
-            before = self._replaced.pop(name, None)
-            if state == "live":
-                self.protections[name] = protection
-            elif state == "failed" and before is not None:
-                self.protections[name] = before
-            else:
-                del self.protections[name]
 
     def _step(self, event: Stepped) -> None:
         self.bars += 1
         self.last_step = event.bar
         self.curve.append((event.ts, event.equity))
         self.peak = max(self.peak, event.equity)
+        self.watermarks.step(event.ts, event.equity)
 
     def _order_of(self, fill: Fill) -> OrderRecord | None:
         return self.orders.get(fill.client_id or self._client_ids.get(fill.venue_id, ""))

@@ -9,6 +9,7 @@ import msgspec
 
 from core.domain.account import Bill
 from core.domain.orders import Fill, Intent, Order, OrderReport, Protection
+from core.domain.trading import BY_HAND
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, tag_field="event"):
@@ -78,11 +79,12 @@ class Filled(Event, frozen=True, tag="filled"):
 
 class Settled(Event, frozen=True, tag="settled"):
     """An intent has come to its end: done, aborted (nothing traded), unwound (a leg failed, the other was
-    taken back)."""
+    taken back). A fill that comes later reopens it. `residue`: what its book still holds no order can trade."""
 
     intent: str
     outcome: str
     detail: str = ""
+    residue: bool = False
 
 
 class Share(msgspec.Struct, frozen=True, gc=False):
@@ -117,10 +119,13 @@ class Commanded(Event, frozen=True, tag="commanded"):
 
 
 class Switched(Event, frozen=True, tag="switched"):
-    """The trading state changed: active or paused (no new entries)."""
+    """What one cause makes of the trading state has changed: active (it holds nothing back any more), reducing or
+    halted, why, and who said so (empty: a rule). The account's state is the worst of all causes."""
 
     state: str
     reason: str
+    cause: str = BY_HAND
+    who: str = ""
 
 
 class Repaired(Event, frozen=True, tag="repaired"):
@@ -128,6 +133,24 @@ class Repaired(Event, frozen=True, tag="repaired"):
 
     what: str
     reason: str
+
+
+class Accepted(Event, frozen=True, tag="accepted"):
+    """Somebody (`who`, for the reason `why`) has said that what the exchange tells beyond the books is not
+    ours: from here on so much more cash and so many more contracts of strangers are right. `trades` are the fills
+    that explain it, as far as they were seen."""
+
+    who: str
+    why: str
+    cash: Decimal
+    positions: tuple[tuple[str, Decimal], ...]
+    trades: tuple[str, ...] = ()
+
+
+class Alarmed(Event, frozen=True, tag="alarmed"):
+    """Something that a person must look at: it is being worked on, and has not come right in the usual time."""
+
+    what: str
 
 
 class Loaded(Event, frozen=True, tag="loaded"):
@@ -158,6 +181,8 @@ AnyEvent = (
     | Commanded
     | Switched
     | Repaired
+    | Accepted
+    | Alarmed
     | Loaded
     | Stepped
 )

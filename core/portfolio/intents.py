@@ -1,11 +1,12 @@
 """Intents and their orders as the ledger tells them, and how far each leg has come."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, localcontext
+from itertools import takewhile
 
 import msgspec
 
-from core.domain.orders import Action, Fill, Intent, Order, OrderReport, OrderState
+from core.domain.orders import Action, Fill, Intent, Order, OrderReport, OrderState, OrderType
 from core.portfolio.account import Holding
 from core.portfolio.money import EXACT, ZERO, share
 
@@ -65,6 +66,16 @@ class OrderRecord:
         sizes (send a leg again that is filled, unwind one that is hedged)."""
         return not self.state.final or self.traded < self.reported
 
+    @property
+    def short(self) -> bool:
+        """It has traded less than its size."""
+        return self.filled < abs(self.order.size)
+
+    @property
+    def resting(self) -> bool:
+        """It waits in the book for somebody to take it, and nothing tells yet that it has come to its end."""
+        return self.order.type is OrderType.POST_ONLY and not self.state.final
+
     def report(self, report: OrderReport) -> None:
         # A venue that says "filled" and leaves out how much means all of it.
         filled = report.filled or (abs(self.order.size) if report.state is OrderState.FILLED else ZERO)
@@ -86,13 +97,21 @@ class OrderRecord:
 
 class LegProgress(msgspec.Struct, frozen=True):
     """How far one leg of an intent has come: `wanted` and `filled` in signed contracts (the sum of its parts of
-    fills), `open` while one of its orders is, `attempts` orders so far, `last` the latest that has ended."""
+    fills), `open` while one of its orders is, `attempts` orders so far, `last` the latest that has ended.
+
+    `failures`: its latest orders that crossed the book and fell short of their size, since the last that did not.
+    `resting`: what is open is a post-only order that waits in the book. `traded`: some order of it has.
+    `reopened`: the intent had come to its end and a fill came after it; `wanted` is what the leg had then."""
 
     wanted: Decimal
     filled: Decimal
     open: bool
     attempts: int
     last: OrderRecord | None
+    failures: int = 0
+    resting: bool = False
+    traded: bool = False
+    reopened: bool = False
 
     def within(self, held: Decimal) -> "LegProgress":
         """The same of a leg that closes, where `held` signed contracts are left to be closed: the exchange may have
@@ -103,9 +122,12 @@ class LegProgress(msgspec.Struct, frozen=True):
 
 
 class IntentState:
-    """An intent, its orders by leg, what of each leg has traded, and how it ended (`outcome` None: not yet)."""
+    """An intent, its orders by leg, what of each leg has traded, and how it ended (`outcome` None: not yet).
 
-    __slots__ = ("barred", "detail", "filled", "intent", "orders", "outcome")
+    A fill that comes after its end reopens it: `kept` is what each leg had when it ended, and what it goes back to.
+    """
+
+    __slots__ = ("barred", "detail", "filled", "intent", "kept", "orders", "outcome")
 
     def __init__(self, intent: Intent, barred: bool) -> None:
         self.intent = intent
@@ -114,15 +136,38 @@ class IntentState:
         self.detail = ""
         self.orders: tuple[list[OrderRecord], ...] = tuple([] for _ in intent.legs)
         self.filled = [ZERO for _ in intent.legs]
+        self.kept: tuple[Decimal, ...] | None = None
+
+    def settle(self, outcome: str, detail: str) -> None:
+        """It has come to its end; what it has is what it keeps."""
+        self.outcome, self.detail, self.kept = outcome, detail, tuple(self.filled)
+
+    def reopen(self) -> None:
+        """A fill has come after its end."""
+        self.outcome = None
+
+    @property
+    def reopened(self) -> bool:
+        """A fill has come after its end, and it has not come to another."""
+        return self.kept is not None and self.outcome is None
 
     def progress(self, held: Mapping[str, Holding]) -> tuple[LegProgress, ...]:
         """One row a leg; `held`: the legs of the book that the intent is for, by instrument."""
         rows = []
-        for leg, filled, records in zip(self.intent.legs, self.filled, self.orders, strict=True):
+        goals = self.kept or tuple(leg.size for leg in self.intent.legs)
+        for wanted, filled, records in zip(goals, self.filled, self.orders, strict=True):
+            at_work = [record for record in records if record.open]
             ended = [record for record in records if not record.open]
-            last = ended[-1] if ended else None
-            rows.append(LegProgress(leg.size, filled, len(ended) < len(records), len(records), last))
-        if self.intent.action is Action.OPEN:
+            row = LegProgress(wanted, filled, bool(at_work), len(records), ended[-1] if ended else None)
+            if records:
+                row = msgspec.structs.replace(
+                    row,
+                    failures=_failures(ended),
+                    resting=bool(at_work) and all(record.resting for record in at_work),
+                    traded=any(record.filled for record in records),
+                )
+            rows.append(row if self.kept is None else msgspec.structs.replace(row, reopened=True))
+        if self.intent.action is Action.OPEN and self.kept is None:
             return tuple(rows)
         sizes = [held[leg.instrument].size if leg.instrument in held else ZERO for leg in self.intent.legs]
         with localcontext(EXACT):
@@ -131,3 +176,9 @@ class IntentState:
     def open_orders(self) -> list[Order]:
         """Orders that something may still come of."""
         return [record.order for records in self.orders for record in records if record.open]
+
+
+def _failures(ended: Sequence[OrderRecord]) -> int:
+    """How many of the latest orders that crossed the book fell short, since the last that did not."""
+    crossing = (record for record in reversed(ended) if record.order.type is not OrderType.POST_ONLY)
+    return sum(1 for _ in takewhile(lambda record: record.short, crossing))

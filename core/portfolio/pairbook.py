@@ -46,6 +46,14 @@ class PairBook:
         if intent.action is Action.OPEN:
             self.gross = sum((abs(held.cost) for held in self.legs.values()), ZERO)
 
+    def absorb(self, other: "PairBook") -> None:
+        """Take over what another book holds, at what it has cost."""
+        self._frozen = None
+        for name, theirs in other.legs.items():
+            leg = self.legs.setdefault(name, Holding(theirs.contract))
+            leg.size += theirs.size
+            leg.cost += theirs.cost
+
     def pay(self, amount: Decimal) -> None:
         """Book a share of a funding bill."""
         self._frozen = None

@@ -76,7 +76,7 @@ def _step() -> float:
     trader = Trader(
         strategy("divergence"), DivergenceParams(), features, _forest(len(features.names)), specs, limits
     )
-    standing, names, held = Standing(big, Decimal(0), False, ""), Names("bench", 0), Holdings((), {}, {}, big)
+    standing, names, held = Standing(big, Decimal(0), big), Names("bench", 0), Holdings((), {}, {}, big)
     for t in range(500):
         trader.warm(panel.bar(t))
     spent = []

@@ -160,18 +160,18 @@ class TestFlattenPauseResume:
     async def test_flatten_closes_all_and_pauses(self, desk: Desk) -> None:
         await desk.ask("open", PAIR, 1)
         reply = await desk.ask("flatten")
-        assert reply.ok and "closing BTC/ETH; paused" in reply.message
-        assert desk.net() == [0, 0] and desk.books.state == "paused"
+        assert reply.ok and "closing BTC/ETH; paused: reducing" in reply.message
+        assert desk.net() == [0, 0] and desk.books.restrictions.state == "reducing"
 
     async def test_flatten_of_nothing_says_so_and_pauses_too(self, desk: Desk) -> None:
         reply = await desk.ask("flatten")
-        assert reply.ok and "nothing is held" in reply.message and desk.books.state == "paused"
+        assert reply.ok and "nothing is held" in reply.message and desk.books.restrictions.state == "reducing"
 
     async def test_paused_makes_no_entries_and_says_why(self, desk: Desk) -> None:
-        assert (await desk.ask("pause")).message.startswith("paused: no new entries")
+        assert (await desk.ask("pause")).message.startswith("paused: reducing: no new positions")
         await desk.bars(40)
         assert desk.venue.placed == []
-        assert any("paused: no new entries" in e.text for e in desk.told(Decided))
+        assert any("reducing: paused by test" in e.text for e in desk.told(Decided))
 
     async def test_paused_still_exits(self, desk: Desk) -> None:
         await desk.until_held()
@@ -186,16 +186,16 @@ class TestFlattenPauseResume:
         await desk.until_held()
 
     async def test_asked_twice_it_is_so_already(self, desk: Desk) -> None:
-        assert (await desk.ask("resume")).message == "already active"
+        assert (await desk.ask("resume")).message == "nothing to resume: active, new positions are allowed"
         await desk.ask("pause")
-        assert (await desk.ask("pause")).message == "already paused"
+        assert (await desk.ask("pause")).message == "paused already: reducing, paused by test"
         assert len(desk.told(Switched)) == 1
 
     async def test_a_pause_outlives_a_restart(self, desk: Desk) -> None:
         await desk.ask("pause")
         await desk.restart()
         await desk.bars(40)
-        assert desk.books.state == "paused" and desk.venue.placed == []
+        assert desk.books.restrictions.state == "reducing" and desk.venue.placed == []
 
 
 class TestAtAnyTime:

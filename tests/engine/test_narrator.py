@@ -53,8 +53,8 @@ async def test_a_refusal_is_a_warning_with_the_exchanges_words(desk: Desk) -> No
 
 async def test_commands_and_switches_are_told_with_who_asked(desk: Desk) -> None:
     await desk.ask("pause")
-    assert lines(desk, "command")[-1].text.startswith("pause by test: no new entries")
-    assert lines(desk, "engine")[-1].text == "paused: by test"
+    assert lines(desk, "command")[-1].text.startswith("pause by test: reducing: no new positions")
+    assert lines(desk, "engine")[-1].text == "reducing: paused by test"
 
 
 async def test_steps_and_ordinary_reports_are_no_news(desk: Desk) -> None:

@@ -49,7 +49,7 @@ async def test_a_refusal_is_the_reason_where_there_is_one(desk: Desk) -> None:
     for _ in range(60):
         await desk.bars()
         if desk.engine.outcomes["zscore"].refused:
-            assert "paused" in desk.view().pairs.why[0]
+            assert "reducing: paused by test" in desk.view().pairs.why[0]
             return
     raise AssertionError("nothing was refused in 60 bars")
 

@@ -2,6 +2,7 @@
 
 from decimal import Decimal as D
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from core.domain.account import Book, BookLeg, Holdings
 from core.domain.decision import Entry
 from core.domain.market import Floats
 from core.domain.orders import Action, Intent, Origin
+from core.domain.trading import TradingState
 from core.execution.risk import Limits, Standing
 from core.features.pairs import PairFeatures
 from core.matching.listing import swap
@@ -20,7 +22,8 @@ from core.trader import Names, Outcome, Trader
 
 TEN = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "AVAX", "LINK", "DOT")
 LIMITS = Limits(D("0.95"), D(50_000), D(10_000), D(10), D(1), D("0.0005"))
-STANDING = Standing(D(100_000), D(0), False, "")
+STANDING = Standing(D(100_000), D(0), D(100_000))
+PAUSED = Standing(D(100_000), D(0), D(100_000), TradingState.REDUCING, "paused by me")
 NOTHING = Holdings((), {}, {}, D(100_000))
 WARM = 420
 
@@ -121,13 +124,13 @@ class TestTheGate:
         trader, names = make(panel), Names("px", 0)
         for earlier in range(WARM, t):
             trader.warm(panel.bar(earlier))
-        outcome = trader.on_bar(panel.bar(t), NOTHING, Standing(D(100_000), D(0), True, ""), names)
+        outcome = trader.on_bar(panel.bar(t), NOTHING, PAUSED, names)
         assert outcome.intents == () and names.peek() == "pxI0"
-        assert [why for _, why in outcome.refused] == ["paused: no new entries"]
+        assert [why for _, why in outcome.refused] == ["reducing: paused by me"]
 
     @pytest.mark.parametrize(
         "standing",
-        [Standing(D(0), D(10**9), True, "ledger and exchange disagree"), Standing(D(-5), D(0), False, "streams")],
+        [msgspec.structs.replace(PAUSED, free=D(0), trouble="they disagree"), Standing(D(-5), D(10**9), D(-5))],
     )
     def test_an_exit_never_asks_it(self, panel: Panel, standing: Standing) -> None:
         trader = make(panel, horizon_bars=1)
@@ -141,7 +144,7 @@ class TestTheGate:
         trader = make(panel)
         entry = Entry("BTC/ETH", 1, 5_000.0, 0.06, 0.05, -1.5, 1.2, 0.8, "test")
         bar = panel.bar(WARM - 1)
-        standing = Standing(D(3_000), D(0), False, "")
+        standing = Standing(D(3_000), D(0), D(100_000))
         intent, why = trader.open(entry, bar, standing, Names("px", 0), Origin.MANUAL)
         assert intent is not None, why
         prices = trader.prices(bar)
@@ -154,14 +157,14 @@ class TestTheGate:
     def test_without_margin_nothing_is_opened(self, panel: Panel) -> None:
         entry = Entry("BTC/ETH", 1, 5_000.0, 0.06, 0.05, -1.5, 1.2, 0.8, "test")
         for free in (D(0), D(-100), D(5)):
-            standing = Standing(free, D(0), False, "")
+            standing = Standing(free, D(0), D(100_000))
             intent, why = make(panel).open(entry, panel.bar(WARM - 1), standing, Names("px", 0), Origin.MANUAL)
             assert intent is None and "less than the least order" in why
 
     def test_two_entries_of_one_bar_share_the_margin(self, panel: Panel) -> None:
         """The second is judged on the account as it will stand when the first has been filled."""
         trader = make(panel, max_concurrent_positions=4, base_size_usdt=4_000.0)
-        standing = Standing(D(10_000), D(0), False, "")
+        standing = Standing(D(10_000), D(0), D(100_000))
         for t in range(WARM, len(panel)):
             bar = panel.bar(t)
             outcome = trader.on_bar(bar, NOTHING, standing, Names("px", 0))
@@ -208,6 +211,6 @@ class TestASwitch:
 
     def test_it_is_both_or_nothing(self, panel: Panel) -> None:
         """Whoever may not enter has no reason to leave."""
-        _, outcome = self.switching(panel, Standing(D(100_000), D(0), True, ""))
+        _, outcome = self.switching(panel, PAUSED)
         assert outcome.intents == () and outcome.decision.exits == ()
-        assert [why for _, why in outcome.refused] == ["paused: no new entries"]
+        assert [why for _, why in outcome.refused] == ["reducing: paused by me"]

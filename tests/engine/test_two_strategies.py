@@ -11,7 +11,6 @@ import pytest
 from core.backtest.events import Assumptions, EventRun, market_of, run_events
 from core.data.panel import Panel
 from core.data.synthetic import ASSETS, synthetic_panel
-from core.domain.account import gross_of
 from core.domain.market import Bar
 from core.domain.orders import Origin
 from core.portfolio.events import Decided, Filled, Intended, Planned, Reported
@@ -117,7 +116,8 @@ def test_budgets_hold_each_for_itself(tmp_path: Path, monkeypatch: pytest.Monkey
     def watch(walk: Walk, bar: Bar) -> None:
         prices = walk.traders[0].prices(bar)
         for name in budgets:
-            own = gross_of((book for book in walk.journal.books.open_books() if book.strategy == name), prices)
+            legs = [leg for book in walk.journal.books.open_books() if book.strategy == name for leg in book.legs]
+            own = sum((abs(leg.size) * leg.contract * prices[leg.instrument] for leg in legs), D(0))
             most[name] = max(most[name], own)
 
     done = run(market(), tmp_path, monkeypatch, watch, budgets=(budgets["zscore"], budgets["cluster"]))

@@ -207,7 +207,7 @@ class Story:
         options: Sequence[AnyEvent] = (
             Decided(self.now, self.now, "divergence", (), (), closed[:1], ""),
             Stepped(self.now, self.now, D(much)),
-            Switched(self.now, "paused" if much % 2 else "active", "by hand"),
+            Switched(self.now, "reducing" if much % 2 else "active", "by hand", "hand", "me"),
             Loaded(self.now, "divergence", f"bundle{much}", self.now),
         )
         self.tell(options[which % 4])
@@ -232,8 +232,8 @@ def picture(books: Books) -> dict[str, Any]:
         "net": [books.net(name) for name in NAMES],
         "money": (books.deposit, books.cash, books.realized, books.fees, books.funding, books.equity(marks)),
         "protections": (dict(books.protections), books.protections.made),
-        "curve": (list(books.curve), books.peak, books.drawdown, books.bars),
+        "curve": (list(books.curve), books.peak, books.watermarks.drawdown, books.bars),
         "counts": (books.decisions, books.fills, books.round_trips, books.intents_made, books.exchange_intents),
         "last": (books.last_step, books.last_bill, books.last_fill_ms, books.last_decision("divergence")),
-        "modes": (books.prefix, books.currency, books.state, books.model),
+        "modes": (books.prefix, books.currency, books.restrictions.standing, books.model),
     }

@@ -319,21 +319,22 @@ def test_the_protection_that_counts(life: Life, story: str, held: str | None) ->
 
 
 def test_steps_make_the_curve_its_peak_and_the_drawdown(life: Life) -> None:
-    assert (life.books.last_step, life.books.peak, life.books.drawdown) == (-1, OPENED.cash, 0.0)
+    assert (life.books.last_step, life.books.peak, life.books.watermarks.drawdown) == (-1, OPENED.cash, 0.0)
     life.tell(Stepped(20, 10, D(2000)), Stepped(30, 20, D(1500)))
     assert life.books.curve == [(20, D(2000)), (30, D(1500))]
     assert (life.books.last_step, life.books.peak, life.books.bars) == (20, D(2000), 2)
-    assert life.books.drawdown == 0.25
+    assert life.books.watermarks.drawdown == 0.25
 
 
 def test_modes_are_the_last_told(life: Life) -> None:
-    assert (life.books.state, life.books.model, life.books.last_decision("divergence")) == ("active", "", -1)
+    books = life.books
+    assert (books.restrictions.state, books.model, books.last_decision("divergence")) == ("active", "", -1)
     life.tell(
         Switched(1, "paused", "by hand"),
         Loaded(1, "divergence", "b2", 0),
         Decided(9, 8, "divergence", (), (), (), ""),
     )
-    assert (life.books.state, life.books.model, life.books.last_decision("divergence")) == ("paused", "b2", 8)
+    assert (books.restrictions.state, books.model, books.last_decision("divergence")) == ("reducing", "b2", 8)
     assert (life.books.prefix, life.books.currency, life.books.last_bill) == ("px", "USDT", "b0")
 
 
