@@ -1,0 +1,178 @@
+"""Sees both sides, which no engine can: what was written, and what the exchange did. Names the first wrong."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+from core.domain.account import Bill
+from core.domain.orders import Action, Fill, Intent, Order, Origin
+from core.execution.reconcile import Verdict
+from core.matching.core import Matching
+from core.matching.types import Command, Event, Place, PlaceTrigger
+from core.portfolio.books import Books
+from core.portfolio.events import AnyEvent, Decided, Filled, Intended, Planned, Protected
+from core.venues.okx.venue import PATIENCE
+
+CENT = Decimal("1e-8")
+GROSS_SLACK = Decimal("1.5")
+"""New exposure is judged at the last close; until it is filled, prices may jump by a third."""
+BLIND = 2.0
+"""An entry may be made on a stream that has been silent for so many times its patience, not longer."""
+
+
+class Witness:
+    """`broken` is the first invariant that did not hold, in words; `failed` is set with it."""
+
+    def __init__(self, max_gross: Decimal, bar_ms: int, stale_after: float) -> None:
+        self.broken = ""
+        self.failed = asyncio.Event()
+        self.now: Callable[[], int] = lambda: 0
+        self.silence: Callable[[], Mapping[str, float]] = dict
+        self._max_gross, self._bar_ms, self._stale_after = max_gross, bar_ms, stale_after
+        self._orders: dict[str, Order] = {}
+        self._intents: dict[str, Intent] = {}
+        self._protections: set[str] = set()
+        self.fills: dict[str, Fill] = {}
+        """The exchange's, by trade id."""
+        self._written: dict[str, Fill] = {}
+        self._done: dict[tuple[str, int], list[Decimal]] = {}
+        self._bills = Decimal(0)
+        self.intents = self.orders = 0
+
+    def begin(self, cash: Decimal) -> None:
+        """The account as it is found."""
+        self._bills = cash
+
+    def fail(self, text: str) -> None:
+        if not self.broken:
+            self.broken = text
+            self.failed.set()
+
+    def expect(self, holds: bool, text: str) -> None:
+        if not holds:
+            self.fail(text)
+
+    # --- the ledger ----------------------------------------------------------------------------------
+
+    def written(self, batch: Sequence[AnyEvent]) -> None:
+        """A batch has become durable."""
+        now = self.now()
+        for event in batch:
+            self.expect(event.ts <= now, f"an event is dated {event.ts}, and it is {now}: {event}")
+            match event:
+                case Intended(intent=intent):
+                    self.intents += 1
+                    self.expect(intent.id not in self._intents, f"intent {intent.id} was written twice")
+                    self._intents[intent.id] = intent
+                    if intent.action is Action.OPEN and intent.origin is Origin.STRATEGY:
+                        self._not_blind(intent)
+                case Planned(order=order):
+                    self.orders += 1
+                    self.expect(order.client_id not in self._orders, f"order {order.client_id} was planned twice")
+                    self.expect(order.intent in self._intents, f"order {order.client_id} has no intent")
+                    self._orders[order.client_id] = order
+                case Protected(protection=protection, state="planned"):
+                    self._protections.add(protection.client_id)
+                case Filled(fill=fill, parts=parts):
+                    self._fill_written(fill, sum((part.size for part in parts), Decimal(0)))
+                case Decided(bar=bar):
+                    self.expect(bar + self._bar_ms <= now, f"the bar of {bar} was decided on before it closed")
+                case _:
+                    pass
+
+    def _fill_written(self, fill: Fill, parts: Decimal) -> None:
+        self.expect(fill.trade_id not in self._written, f"trade {fill.trade_id} was written twice")
+        self.expect(parts == fill.size, f"trade {fill.trade_id}: {fill.size} was attributed as {parts}")
+        self._written[fill.trade_id] = fill
+        if fill.size:
+            true = self.fills.get(fill.trade_id)
+            same = true is not None and (true.size, true.price, true.fee) == (fill.size, fill.price, fill.fee)
+            self.expect(same, f"trade {fill.trade_id}: written as {fill}, the exchange made {true}")
+
+    def _not_blind(self, intent: Intent) -> None:
+        """New exposure only while every stream it rests on is heard."""
+        for stream, seconds in self.silence().items():
+            patience = PATIENCE.get(stream.partition(":")[0])
+            if patience is not None and seconds > BLIND * patience * self._stale_after:
+                self.fail(
+                    f"intent {intent.id} opens {intent.pair} while {stream} has been silent for {seconds:.0f} s"
+                )
+
+    # --- the exchange --------------------------------------------------------------------------------
+
+    def exchanged(self, now: int, commands: Sequence[Command], events: Sequence[Event]) -> None:
+        """One step of the exchange: what it was told, and what came of it."""
+        for command in commands:
+            if isinstance(command, Place) and command.client_id:
+                planned = self._orders.get(command.client_id)
+                same = planned is not None and (planned.instrument, planned.size) == (
+                    command.instrument,
+                    command.size,
+                )
+                self.expect(same, f"an order without intent reached the exchange: {command}, planned: {planned}")
+            elif isinstance(command, PlaceTrigger):
+                known = command.client_id in self._protections
+                self.expect(known, f"a trigger that was never written reached the exchange: {command}")
+        for event in events:
+            if isinstance(event, Fill):
+                self._filled(event)
+            elif isinstance(event, Bill):
+                self._bills += event.change
+
+    def _filled(self, fill: Fill) -> None:
+        name = f"{fill.instrument}:{fill.trade_id}"  # As the engine names it: OKX counts trades per instrument.
+        self.expect(name not in self.fills, f"the exchange made trade {name} twice")
+        self.fills[name] = fill
+        order = self._orders.get(fill.client_id)
+        if order is None:
+            return
+        intent = self._intents[order.intent]
+        wanted = intent.legs[order.leg].size
+        done = self._done.setdefault((intent.id, order.leg), [Decimal(0), Decimal(0)])
+        done[0 if fill.size * wanted > 0 else 1] += abs(fill.size)
+        self.expect(
+            done[0] <= abs(wanted) and done[1] <= done[0],
+            f"intent {intent.id}, leg {order.leg}: {wanted} was wanted, {done[0]} filled and {done[1]} taken back",
+        )
+
+    def exposed(self, matching: Matching, contracts: Mapping[str, Decimal]) -> None:
+        """After a step: what is held may not exceed the limit by more than prices can have moved."""
+        gross = sum(
+            (
+                abs(p.size) * contracts[p.instrument] * (matching.mark(p.instrument) or 0)
+                for p in matching.positions()
+            ),
+            Decimal(0),
+        )
+        self.expect(
+            gross <= self._max_gross * GROSS_SLACK, f"{gross:.0f} is held gross, the limit is {self._max_gross}"
+        )
+
+    # --- once faults have stopped --------------------------------------------------------------------
+
+    def judge(self, books: Books, matching: Matching, verdict: Verdict, halved: Sequence[object]) -> None:
+        """Everything must have settled: books, exchange and ledger tell the same, and nothing is left half done."""
+        self.expect(verdict.agrees, f"reconciliation still finds: {'; '.join(verdict.differences)}")
+        held = {p.instrument: p.size for p in matching.positions() if p.size}
+        ours = {p.instrument: books.net(p.instrument) for p in matching.positions() if books.net(p.instrument)}
+        self.expect(held == ours, f"the exchange holds {held}, the books {ours}")
+        missing = [name for name in self.fills if name not in self._written]
+        self.expect(not missing, f"trades {missing} of the exchange are not in the ledger")
+        cash = matching.balance().cash
+        self.expect(abs(cash - books.cash) <= CENT, f"the exchange's cash is {cash}, the ledger's {books.cash}")
+        self.expect(
+            abs(cash - self._bills) <= CENT, f"the exchange's cash is {cash}, its bills sum to {self._bills}"
+        )
+        self.expect(not halved, f"pairs are left with one leg: {halved}")
+        pending = [r.report.client_id for r in matching.orders()]
+        working = {order.order.client_id for order in books.orders.values() if not order.state.final}
+        self.expect(
+            set(pending) <= working, f"orders {pending} are open at the exchange, the ledger knows {working}"
+        )
+        triggers = {t.client_id: t.size for t in matching.triggers()}
+        guards = {p.client_id: p.size for p in books.protections.values()}
+        self.expect(triggers == guards, f"the exchange holds triggers {triggers}, the ledger {guards}")
+        bare = [name for name, size in held.items() if -size not in [p.size for p in books.protections.values()]]
+        self.expect(not bare, f"positions in {bare} have no catastrophe order of their size: {guards}")
+        stuck = [intent.id for intent in books.unsettled()]
+        self.expect(not stuck, f"intents {stuck} have not come to their end")
