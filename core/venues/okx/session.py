@@ -244,10 +244,12 @@ class Freshness:
         self._change(key, StreamState.DOWN, why)
 
     def fault(self, key: str, why: str) -> None:
-        """A message could not be read: told once, until a good one comes."""
+        """A message could not be read: told once, until a good one comes. A whole socket (no key of ours) is as
+        live as before."""
         watched = self._watched.get(key)
         if watched is None or not watched.fault:
-            self._emit(StreamStatus(key, (watched and watched.state) or StreamState.STALE, why))
+            state = StreamState.LIVE if watched is None else watched.state or StreamState.STALE
+            self._emit(StreamStatus(key, state, why))
         if watched is not None:
             watched.fault = True
 

@@ -1,7 +1,7 @@
 """Keeps the sockets of one account open and subscribed, and says what was lost meanwhile."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import ccxt
@@ -57,6 +57,10 @@ class Sockets:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._transport.drop_socket(socket) for socket in self._plan))
 
+    @property
+    def names(self) -> Iterable[str]:
+        return self._plan.keys()
+
     def _keys(self, socket: str) -> list[str]:
         return [stream_key(argument) for argument in self._plan[socket]]
 
@@ -81,9 +85,13 @@ class Sockets:
                 self._session.freshness.down(key, why)
             await self._transport.drop_socket(socket)
             lost = await self._reopen(socket)
-            self._session.mailbox.put(Reconnected(socket))
-            for key in self._keys(socket):
-                self._catch_up(key)
+            self.catch_up(socket)
+
+    def catch_up(self, socket: str) -> None:
+        """Something that this socket told is lost: have it asked for."""
+        self._session.mailbox.put(Reconnected(socket))
+        for key in self._keys(socket):
+            self._catch_up(key)
 
     async def _reopen(self, socket: str) -> asyncio.Future[Any]:
         attempt = 0

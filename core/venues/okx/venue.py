@@ -153,12 +153,12 @@ class OkxVenue(Conditions):
         self._session.deliver(messages.stream_key(message["arg"]), messages.push_events(message, received))
 
     def _fault(self, stream: str, error: Exception) -> None:
-        """Of a frame that is no JSON nobody knows what it told: as after a reconnect, all of its socket is asked for."""
-        if self._sockets is not None and stream in self._sockets.names:
-            self._sockets.catch_up(stream)
-            return
+        """What could not be read is told; of a frame that is no JSON nobody knows what it said: as after a
+        reconnect, everything of its socket is asked for."""
         text = self._credentials.redact(f"{type(error).__name__}: {error}")[:200]
         self._session.freshness.fault(stream, f"a message could not be read: {text}")
+        if self._sockets is not None and stream in self._sockets.names:
+            self._sockets.catch_up(stream)
 
     async def next_event(self) -> VenueEvent:
         return await self._session.next_event()
