@@ -7,6 +7,7 @@ leaves its outcome unknown; the same happening to one that only reads means that
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -19,9 +20,10 @@ from core.domain.instrument import Instrument
 from core.domain.market import Candle, Funding
 from core.domain.orders import Fill, Order, OrderReport, OrderState, Protection
 from core.venues.okx import messages
-from core.venues.okx.messages import Raw
+from core.venues.okx.budget import Budget
+from core.venues.okx.fields import UNREADABLE, Raw, moment
 from core.venues.okx.transport import Credentials, Rejection, Transport
-from core.venues.port import Capabilities, Refused, Unknown, Unreachable
+from core.venues.port import Capabilities, Refused, Unknown, Unreachable, VenueError
 
 T = TypeVar("T")
 Rows = list[Any]
@@ -32,6 +34,8 @@ FILLS_KEPT_MS = 3 * 86_400_000
 """`trade/fills` reaches back three days, `trade/fills-history` three months."""
 
 STALE_CLOCK = "50102"
+EXPIRED = "51149"
+"""The order came after its expiry: it was too long on its way, or a clock has been set since it was measured."""
 DUPLICATE = frozenset(("51016", "51065"))
 """The client id is taken (orders, algo orders): what was asked for exists already."""
 GONE = frozenset(("51400", "51401", "51402", "51410", "51503", "51603"))
@@ -60,6 +64,7 @@ class Rest(ABC):
         self.bar_name, self.bar_ms = messages.BARS[bar]
         self.where = where
         self.clock_offset = 0
+        self.budget = Budget()
         self._transport = transport
         self._credentials = credentials
 
@@ -71,19 +76,23 @@ class Rest(ABC):
         failure = Unreachable if verb == "GET" else Unknown
         try:
             try:
+                self.budget.spend(path)
                 reply = await self._transport.ask(verb, path, params)
             except Rejection as rejection:
                 if rejection.code != STALE_CLOCK:
                     raise
                 await self.sync_clock()
+                self.budget.spend(path)
                 reply = await self._transport.ask(verb, path, params)
         except Rejection as rejection:
             raise self._refusal(path, rejection, failure) from None
         except (ccxt.BaseError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise failure(f"{self.where}: {path}: {self._reason(error)}") from None
-        if not isinstance(reply, dict) or not isinstance(reply.get("data"), list):
+        rows = reply.get("data") if isinstance(reply, dict) else None
+        kind = list if path.endswith("candles") else dict
+        if not isinstance(rows, list) or not all(isinstance(row, kind) for row in rows):
             raise failure(f"{self.where}: {path}: the answer is not OKX's (a web page, empty, or cut)")
-        return list(reply["data"])
+        return list(rows)
 
     def _refusal(
         self, path: str, rejection: Rejection, failure: type[Unreachable] | type[Unknown]
@@ -119,8 +128,13 @@ class Rest(ABC):
     def _converted(self, path: str, convert: Callable[[Raw], T], rows: Iterable[Raw]) -> list[T]:
         try:
             return [convert(row) for row in rows]
-        except (LookupError, ValueError, TypeError, ArithmeticError) as error:
-            raise Unreachable(f"{self.where}: {path}: an answer cannot be read: {error!r}") from None
+        except UNREADABLE as error:
+            raise self._unreadable(path, error) from None
+
+    def _unreadable(self, path: str, error: Exception) -> Unreachable:
+        """In few words: a row may hold anything, and be as long as an answer."""
+        what = self._credentials.redact(f"{type(error).__name__}: {error}")[:200]
+        return Unreachable(f"{self.where}: {path}: an answer cannot be read ({' '.join(what.split())})")
 
     async def _one(self, path: str, convert: Callable[[Raw], T], params: Raw | None = None) -> T:
         rows = await self._read(path, convert, params)
@@ -137,7 +151,14 @@ class Rest(ABC):
                 yield rows
             if len(rows) < PAGE:
                 return
-            after = {"after": rows[-1][cursor]}
+            after = self._next(path, after, cursor, rows)
+
+    def _next(self, path: str, after: Raw, cursor: str | int, rows: Rows) -> Raw:
+        """Where the page after these begins; Unreachable where that is no other than the one before."""
+        (place,) = self._converted(path, lambda row: row[cursor], rows[-1:])  # type: ignore[index]
+        if not isinstance(place, str) or place == after.get("after"):
+            raise Unreachable(f"{self.where}: {path}: its pages do not go on")
+        return {"after": place}
 
     async def _act(self, path: str, params: Any) -> Raw:
         """A request that changes something; the row that acknowledges it."""
@@ -151,7 +172,7 @@ class Rest(ABC):
     async def sync_clock(self) -> int:
         """Measure how many ms the exchange's clock is ahead of ours; signatures and expiries use it."""
         before = wall_ms()
-        server = await self._one("public/time", lambda raw: int(raw["ts"]))
+        server = await self._one("public/time", lambda raw: moment(raw["ts"]))
         self.clock_offset = server - (before + wall_ms()) // 2
         self._transport.set_clock(self.clock_offset)
         return self.clock_offset
@@ -181,7 +202,7 @@ class Rest(ABC):
             while rows := await self._call("GET", path, {**fixed, **after}):
                 page = self._converted(path, lambda row: messages.candle(instrument, row), rows)  # type: ignore[arg-type]
                 yield [each for each in page if each is not None]
-                after = {"after": rows[-1][0]}
+                after = self._next(path, after, 0, rows)
 
     async def candles(self, instrument: str, end_ms: int, count: int) -> list[Candle]:
         found: list[Candle] = []
@@ -209,8 +230,8 @@ class Rest(ABC):
         try:
             # one row more than asked for, so that the first one's period is known too
             return messages.funding_history(rows[: count + 1])[-count:] if count else []
-        except (LookupError, ValueError) as error:
-            raise Unreachable(f"{self.where}: {path}: an answer cannot be read: {error!r}") from None
+        except UNREADABLE as error:
+            raise self._unreadable(path, error) from None
 
     async def mark(self, instrument: str) -> Decimal:
         params = {"instType": "SWAP", "instId": instrument}
@@ -224,8 +245,11 @@ class Rest(ABC):
         except Refused as refused:
             if refused.code in DUPLICATE:
                 return await self._existing(order, refused)
+            if refused.code == EXPIRED:
+                with suppress(VenueError):  # The next attempt is dated by the exchange's clock as it is now.
+                    await self.sync_clock()
             raise
-        if not row.get("ordId"):
+        if not isinstance(row.get("ordId"), str) or not row["ordId"]:
             raise Unknown(f"{self.where}: order {order.client_id}: acknowledged without an id")
         return OrderReport(
             order.client_id, row["ordId"], order.instrument, OrderState.LIVE, Decimal(0), None, self.market_ms()
@@ -284,6 +308,7 @@ class Rest(ABC):
         """Bill ids rise with time. OKX keeps a week of them here."""
         path, found = "account/bills", list[Bill]()
         newer: Raw = {"before": after} if after else {}
+        older: Raw = {}
         rows = await self._call("GET", path, {**newer, "limit": str(PAGE)})
         while rows:
             page = self._converted(path, messages.bill, rows)
@@ -291,7 +316,8 @@ class Rest(ABC):
             found += fresh
             if len(fresh) < PAGE:
                 break
-            rows = await self._call("GET", path, {"after": page[-1].id, "limit": str(PAGE)})
+            older = self._next(path, older, "billId", rows)
+            rows = await self._call("GET", path, {**older, "limit": str(PAGE)})
         return found[::-1]
 
     async def set_leverage(self, instrument: str, leverage: Decimal) -> None:
@@ -329,7 +355,7 @@ class Rest(ABC):
             if standing is None:
                 raise
             return standing
-        if not row.get("algoId"):
+        if not isinstance(row.get("algoId"), str) or not row["algoId"]:
             raise Unknown(f"{self.where}: stop {protection.client_id}: acknowledged without an id")
         return Protection(
             protection.client_id, protection.instrument, protection.size, protection.trigger, row["algoId"]
