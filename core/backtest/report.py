@@ -7,7 +7,9 @@ which trades did it, and last everything that was supposed. A losing strategy is
 from collections.abc import Callable, Sequence
 from html import escape
 from importlib.resources import files
+from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 from core.backtest import report_paths, report_trades
 from core.backtest.document import Analysis, verdict
@@ -18,12 +20,23 @@ from core.domain.errors import UserError
 from core.domain.market import Floats
 
 
+class Own(NamedTuple):
+    """What the page of a special kind of run has beside: words after the strategy's name (`, walked forward`), and
+    `sections` of its own (`words.section`), which come after the equity."""
+
+    name: str = ""
+    sections: Sequence[str] = ()
+
+
+PLAIN = Own()
+
+
 def write_report(
     path: Path,
     told: Analysis,
     compared: Sequence[Analysis] = (),
     market: Floats | None = None,
-    own: Sequence[str] = (),
+    own: Own = PLAIN,
 ) -> None:
     """`report` into `path`: whole, or the file that was there before. UserError if it cannot be written."""
     page = report(told, compared, market, own)
@@ -34,18 +47,18 @@ def write_report(
 
 
 def report(
-    told: Analysis, compared: Sequence[Analysis] = (), market: Floats | None = None, own: Sequence[str] = ()
+    told: Analysis, compared: Sequence[Analysis] = (), market: Floats | None = None, own: Own = PLAIN
 ) -> str:
     """The page. `compared`: other strategies' runs on the same data and costs; `market` (T+1,): an index at the
-    times of the equity, to correlate with (None: buy-and-hold, if it is among the compared); `own`: sections that
-    this kind of run alone has (`words.section`), after the equity."""
+    times of the equity, to correlate with (None: buy-and-hold, if it is among the compared); `own`: what this
+    kind of run alone has."""
     style = (files("core.backtest") / "report.css").read_text(encoding="utf-8")
     parts = (
-        _header(told),
+        _header(told, own.name),
         _tiles(told),
         report_paths.beside(told, compared),
         report_paths.equity(told, compared),
-        *own,
+        *own.sections,
         report_paths.months(told),
         report_trades.costs(told),
         report_trades.trades(told),
@@ -56,7 +69,7 @@ def report(
         _supposed(told),
         report_trades.listing(told.result),
     )
-    title = f"{told.result.strategy}, {day(told.metrics.first_ms)} to {day(told.metrics.last_ms)}"
+    title = f"{told.result.strategy}{own.name}, {day(told.metrics.first_ms)} to {day(told.metrics.last_ms)}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -66,7 +79,7 @@ def report(
     )
 
 
-def _header(told: Analysis) -> str:
+def _header(told: Analysis, name: str) -> str:
     result, figures = told.result, told.metrics
     standing, sentence = verdict(figures, told.statistics)
     source, traded = result.source, len(result.pairs)
@@ -79,7 +92,7 @@ def _header(told: Analysis) -> str:
         f"{result.engine} engine",
     )
     return (
-        f'<header class="{standing}"><h1>{escape(result.strategy)}</h1>'
+        f'<header class="{standing}"><h1>{escape(result.strategy + name)}</h1>'
         f'<p class="about">{escape(" · ".join(about))}</p>'
         f'<p class="verdict"><b>{standing}</b>{escape(sentence)}</p></header>'
     )
@@ -184,6 +197,10 @@ def _trust(figures: Metrics, trust: Statistics) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
+def _written(value: float | int | str) -> str:
+    return "no limit" if value == inf else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _supposed(told: Analysis) -> str:
     """Every assumption, parameter and hash: what one needs to do it again, and to doubt it."""
     result, source = told.result, told.result.source
@@ -203,9 +220,7 @@ def _supposed(told: Analysis) -> str:
         ("still open at the end", ", ".join(result.open_pairs) or "nothing"),
         *((f"note {place}", note) for place, note in enumerate(result.notes, 1)),
     ]
-    params = [
-        (name, f"{value:g}" if isinstance(value, float) else str(value)) for name, value in result.params.items()
-    ]
+    params = [(name, _written(value)) for name, value in result.params.items()]
     return section(
         "What was supposed",
         "The figures hold under these assumptions, for these parameters, on this data.",

@@ -258,7 +258,7 @@ def beside(told: Analysis, compared: Sequence[Analysis]) -> str:
     if not compared:
         return ""
     heads = ("strategy", "total return", "95% interval", "Sharpe", "95% interval", "volatility", "max drawdown",
-             "trades", "hit rate", "before costs", "costs and funding")  # fmt: skip
+             "trades", "hit rate", "before costs", "costs")  # fmt: skip
     rows = []
     for one in sorted((told, *compared), key=lambda one: -one.metrics.total_return):
         figures, paid = one.metrics, one.metrics.money
@@ -279,4 +279,6 @@ def beside(told: Analysis, compared: Sequence[Analysis]) -> str:
         rows.append(
             f"<td>{f'<strong>{name}</strong>' if one is told else name}</td>" + first + "".join(map(cell, middle))
         )
-    return section("Beside the others", "Same data, same period, same costs.", table(heads, rows))
+    return section(
+        "Beside the others", "Same data, same period, same costs: slippage, fees and funding.", table(heads, rows)
+    )

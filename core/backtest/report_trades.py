@@ -10,7 +10,7 @@ import numpy as np
 from core.backtest import charts
 from core.backtest.charts import Axis
 from core.backtest.document import Analysis
-from core.backtest.metrics import FUNDING, GROSS, HOURS, PRICE, trade_columns
+from core.backtest.metrics import DAY_MS, FUNDING, GROSS, HOURS, PRICE, trade_columns
 from core.backtest.result import Result, Trade
 from core.backtest.words import NONE, cell, length, minute, money, number, percent, section, signed, table, two
 from core.data.panel import Ints
@@ -89,6 +89,7 @@ def trades(told: Analysis) -> str:
     )
     clock = [f"{hour:02d}" for hour in range(24)]
     figures, paired = told.metrics.trades, told.result.unit == "pair"
+    hourly = told.result.source.bar_ms < DAY_MS
     sides = {
         "winners": [trade for trade in done if trade.pnl > 0],
         "losers": [trade for trade in done if trade.pnl < 0],
@@ -104,8 +105,8 @@ def trades(told: Analysis) -> str:
             ("Profit against time held", _cloud(held, profit)),
             ("By time held", _classes(SPAN_NAMES, spans, profit, filled=True)),
             (f"By size: value {'of both legs ' * paired}at entry", _sizes(trade_columns(done)[:, GROSS], profit)),
-            ("By hour of entry, UTC", _classes(clock, opened, profit, each=3)),
-            ("By hour of exit, UTC", _classes(clock, closed, profit, each=3)),
+            ("By hour of entry, UTC", _classes(clock, opened, profit, each=3) if hourly else ""),
+            ("By hour of exit, UTC", _classes(clock, closed, profit, each=3) if hourly else ""),
             ("By reason of exit", _groups("reason", _by_exit(done))),
             ("Winners and losers, long and short", _groups("", sides)),
         ),

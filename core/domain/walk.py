@@ -6,18 +6,24 @@ from core.domain.backtest import Document, Estimate
 
 
 class SegmentFigures(msgspec.Struct, frozen=True):
-    """One segment: open times of the first and last bar that was learned from and that was tested, ms UTC; how
-    many `assets` were known, the `model` file in the walk's folder, and `training`: what its trainer says of it.
-    `sharpe` is yearly, of the tested bars alone (None: nothing was traded): too short to judge by it."""
+    """One segment: open times of the first and last bar that was learned from and that was tested, ms UTC; the
+    tested `bars` of the market, how many `assets` were known, the `model` file in the walk's folder, and
+    `training`: what its trainer says of it. Of the tested bars alone, too few to judge by: `total_return`,
+    `trades` closed, what slippage, fees and funding brought (`costs`, negative: paid), and the yearly `sharpe`
+    (None: nothing was held)."""
 
     number: int
     train_from_ms: int
     train_until_ms: int
     test_from_ms: int
     test_until_ms: int
+    bars: int
     assets: int
     model: str
     training: dict[str, float | None]
+    total_return: float
+    trades: int
+    costs: float
     sharpe: float | None
 
 

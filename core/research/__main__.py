@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     varied.add_argument("--trials", type=int, help="so many random sets, drawn from the grid")
     varied.add_argument("--on", default="local", help="where it runs")
     walked = commands.add_parser("walk-forward", help="train on the past, trade what follows, slide")
+    walked.add_argument("--report", type=Path, metavar="FILE", help="the report, one HTML file, here as well")
     for command in (varied, walked):
         _walk_options(command)
     for command in (audited, varied, walked):

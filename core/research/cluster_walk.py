@@ -4,7 +4,7 @@ Beside it, on the same bars, assets, account and costs: equal shares of all, hel
 nothing but correlations, once a segment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from core.jobs import Progress
 from core.matching.replay import Market
 from core.models.cluster import bundle
 from core.models.cluster.fit import fit, usable
-from core.models.cluster.rule import NAMES, STALE
+from core.models.cluster.rule import NAMES, STALE, Clusters
 from core.models.cluster.score import ClusterScorer
 from core.models.cluster.windows import bars_of
 from core.research.fixed_clusters import by_kmeans, by_threshold, fixed_wishes
@@ -38,6 +38,10 @@ from core.strategies.params import ClusterParams
 from core.strategies.registry import strategy
 
 CLUSTER = "cluster"
+NEAR = 0.5
+"""A gate above this: the asset is near a cluster."""
+Groups = Mapping[int, Sequence[tuple[str, float]]]
+"""The members of each cluster, the nearest first, with their similarity to it; -1: those that are near none."""
 EQUAL, KMEANS, THRESHOLD = "equal-weight", "k-means", "correlation"
 
 
@@ -86,7 +90,7 @@ class ClusterWalk:
     def train(self, folder: Path, progress: Progress) -> tuple[Kept, ...]:
         """Every segment's model, in `folder`, on from where that stands."""
         told = self.segments()
-        made_by = self.recipe.model_dump(), self.warm, self.most
+        made_by = self.recipe.model_dump(), self.warm, self.most, self.account.params.band
         return walk(folder, identity(self.panel, told, *made_by), told, self._trained, progress)
 
     def played(self, folder: Path, done: Sequence[Kept]) -> "Played":
@@ -101,16 +105,40 @@ class ClusterWalk:
         past = self.panel.slice(segment.train.start, segment.train.stop).only(known)
         past = past.only(usable(past, self.recipe))
         start_from = bundle.load(before).model if before is not None and self.warm else None
+        if start_from is not None and not self._says(start_from, past)["held"]:
+            start_from = None  # where a model holds nothing its gradient is nothing: it would never come back
         fitted = fit(past, self.recipe, self.name, progress, manifest=self.manifest, start_from=start_from)
         meta = fitted.meta
-        training, validation = meta.curve[meta.best_epoch]
+        (first_training, first_validation), (training, validation) = meta.curve[0], meta.curve[meta.best_epoch]
         told: dict[str, float | None] = {
+            "warm": float(start_from is not None),
             "epochs": len(meta.curve) - 1,
             "best_epoch": meta.best_epoch,
+            "first_training_loss": first_training,
             "training_loss": training,
+            "first_validation_loss": first_validation,
             "validation_loss": validation,
+            **{name: float(value) for name, value in fitted.model._asdict().items() if name != "centroids"},
+            **self._says(fitted.model, past),
         }
         return Made(past.assets, bundle.save(folder, *fitted).path, told)
+
+    def _says(self, model: Clusters, past: Panel) -> dict[str, float]:
+        """What a model says of the bars it learned from: the mean share of assets `inside` a cluster (gate above
+        one half), how many `clusters` have one at the last bar, and the mean number of assets `held`, with a
+        weight that the account's band lets through."""
+        told = ClusterScorer(model, past.assets, past.bar_ms).history(past)
+        there = told.valid[:, :, 0]
+        gate, cluster, weight = (told.values[:, :, NAMES.index(name)] for name in ("gate", "cluster", "weight"))
+        near = there & (gate > NEAR)
+        bars = np.flatnonzero(there.any(axis=1))
+        if not len(bars):
+            return dict.fromkeys(("inside", "clusters", "held"), 0.0)
+        return {
+            "inside": float(near.sum() / there.sum()),
+            "clusters": float(len(np.unique(cluster[bars[-1], near[bars[-1]]]))),
+            "held": float((there & (np.abs(weight) >= self.account.params.band)).sum() / len(bars)),
+        }
 
 
 @dataclass(frozen=True)
@@ -138,6 +166,21 @@ class Played:
             ):
                 found.append(self._spread(part, begin, kept.assets, fixed_wishes(seen, labels, recipe)))
         return [self._equal(), self._run(KMEANS, by_k), self._run(THRESHOLD, by_rho)]
+
+    def groups(self) -> Groups:
+        """The clusters of the last model, at the last bar that it learned from."""
+        part, kept = self.parts[-1]
+        past = self.panel.slice(part.train.start, part.train.stop).only(kept.assets)
+        told = ClusterScorer(bundle.load(self.folder / kept.model).model, kept.assets, past.bar_ms).history(past)
+        row = int(np.flatnonzero(told.valid[:, :, 0].any(axis=1))[-1])
+        cluster, similarity, gate = (
+            told.values[row, :, NAMES.index(name)] for name in ("cluster", "similarity", "gate")
+        )
+        found: dict[int, list[tuple[str, float]]] = {}
+        for i in np.argsort(-similarity, kind="stable").tolist():
+            place = int(cluster[i]) if gate[i] > NEAR else -1
+            found.setdefault(place, []).append((kept.assets[i], float(similarity[i])))
+        return found
 
     def _learned(self, segment: Segment, kept: Kept) -> Wishes:
         made = bundle.load(self.folder / kept.model)

@@ -26,8 +26,9 @@ from core.research.segments import Segment, Stretches
 from core.research.sweep import axes_of
 from core.research.walk_forward import Kept
 from core.research.walk_pairs import walk_pairs
+from core.research.walk_report import write_walk
 
-REQUEST = "request.json"
+REQUEST, REPORT = "request.json", "report.html"
 WALKS, SWEEPS = "walks", "sweeps"
 SHORT = ("train_days", "test_days", "epochs", "seed")
 """Parameters of `[train.cluster]` with an option of their own."""
@@ -51,8 +52,8 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def walk_forward(given: argparse.Namespace) -> str:
-    """Walk forward, anew or on from `--resume`; the document, as JSON or as text."""
-    settings = load(given.config)
+    """Walk forward, anew or on from `--resume`; the document, as JSON or as text. Its report lies beside it."""
+    settings, groups = load(given.config), None
     request, folder = _asked(given, settings.paths.home / WALKS)
     if request.strategy == CLUSTER:
         at = _walk(request, settings, given.config)
@@ -61,11 +62,13 @@ def walk_forward(given: argparse.Namespace) -> str:
         done = at.train(folder, part(0.05, 0.9))
         tell(0.9, "running what was decided, and what it must beat")
         played = at.played(folder, done)
-        results = [played.result(), *played.beside()]
+        results, groups = [played.result(), *played.beside()], played.groups()
     else:
         panel, told, done, results = _pairs(request, given.config, folder)
     analyses = walked.judged(results, Trials(settings.paths.home))
     document = walked.walked(folder.name, panel, told, done, analyses)
+    for file in {folder / REPORT, given.report or folder / REPORT}:
+        write_walk(file, document, analyses, groups)
     content = msgspec.json.encode(document)
     stored.put(folder / "result.json", content)
     return content.decode() if given.json else walked.text(document)

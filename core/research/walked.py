@@ -1,6 +1,8 @@
 """A walk-forward told: its segments, the one run of all, and what it is worth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from core.backtest.document import Analysis, analyse, document
 from core.backtest.metrics import YEAR_MS, growth, sharpe
@@ -38,17 +40,21 @@ def walked(
 def text(told: Walked) -> str:
     """What a person wants to know: the segments, then what all of them together earned where nobody had looked."""
     run = told.run
-    heads = f"{'segment':>7}  {'learned from':<24}{'tested':<24}{'assets':>7}{'Sharpe':>8}"
+    heads = (
+        f"{'segment':>7}  {'learned from':<24}{'tested':<24}{'assets':>7}{'epoch':>10}{'trades':>8}{'Sharpe':>8}"
+    )
     rows = [
-        f"{row.number + 1:>7}  {_days(row.train_from_ms, row.train_until_ms):<24}"
-        f"{_days(row.test_from_ms, row.test_until_ms):<24}{row.assets:>7}"
+        f"{row.number + 1:>7}  {days(row.train_from_ms, row.train_until_ms):<24}"
+        f"{days(row.test_from_ms, row.test_until_ms):<24}{row.assets:>7}{epoch(row.training):>10}{row.trades:>8,}"
         + (f"{row.sharpe:>8.2f}" if row.sharpe is not None else f"{'-':>8}")
         for row in told.segments
     ]
+    idle = sum(row.sharpe is None for row in told.segments)
     metrics = {run.strategy: run.metrics} | {other.strategy: other.metrics for other in run.compared}
     beside = [
         f"{name:<14}{_estimate(metrics[name], value):<34}{metrics[name].max_drawdown.depth:>9.1%}"
-        f"{metrics[name].exposure:>10.2f}"
+        f"{metrics[name].exposure:>10.2f}{metrics[name].trades.count:>8,}"
+        f"{metrics[name].money.net - metrics[name].money.gross:>12,.0f}"
         for name, value in told.sharpes.items()
     ]
     deflated = run.statistics.deflated_sharpe
@@ -56,11 +62,13 @@ def text(told: Walked) -> str:
     return "\n".join(
         [
             f"{told.strategy} on {run.source.name}, walk {told.id}: {len(told.segments)} segments,"
-            f" {run.metrics.bars:,} bars out of sample",
+            f" {sum(row.bars for row in told.segments):,} bars of the market out of sample",
             heads,
             *rows,
+            *([f"{'-':>7}  nothing was held in {idle} of the segments"] if idle else []),
             "",
-            f"{'':<14}{'Sharpe, yearly (95% interval)':<34}{'drawdown':>9}{'exposure':>10}",
+            f"{'':<14}{'Sharpe, yearly (95% interval)':<34}{'drawdown':>9}{'exposure':>10}{'trades':>8}"
+            f"{'costs':>12}",
             *beside,
             "",
             *(f"{name:<14}{words}" for name, words in run.assumptions.items()),
@@ -73,22 +81,35 @@ def text(told: Walked) -> str:
 
 def _figures(panel: Panel, segment: Segment, kept: Kept, result: Result, first: int) -> SegmentFigures:
     """`first`: the row of the result's equity before the segment's first tested bar."""
-    returns = growth(result.equity[first : first + segment.test.stop - segment.test.start + 1])
-    ratio = sharpe(returns, YEAR_MS / panel.bar_ms)
+    last = first + segment.test.stop - segment.test.start
+    returns = growth(result.equity[first : last + 1])
+    began, ended = int(result.ts[first]), int(result.ts[last])
+    closed = sum(began < trade.closed <= ended for trade in result.trades)
     return SegmentFigures(
         number=kept.number,
         train_from_ms=int(panel.ts[segment.train.start]),
         train_until_ms=int(panel.ts[segment.train.stop - 1]),
         test_from_ms=int(panel.ts[segment.test.start]),
         test_until_ms=int(panel.ts[segment.test.stop - 1]),
+        bars=int(panel.valid[segment.test].any(axis=1).sum()),
         assets=len(kept.assets),
         model=kept.model,
         training=kept.training,
-        sharpe=ratio,
+        total_return=float(np.prod(1.0 + returns) - 1.0),
+        trades=closed,
+        costs=float((result.costs[last] - result.costs[first]).sum()),
+        sharpe=sharpe(returns, YEAR_MS / panel.bar_ms),
     )
 
 
-def _days(first_ms: int, last_ms: int) -> str:
+def epoch(training: Mapping[str, float | None]) -> str:
+    """Which epoch a model is of, and how many there were; nothing of a model that has none."""
+    best, last = training.get("best_epoch"), training.get("epochs")
+    return "" if best is None or last is None else f"{best:.0f} of {last:.0f}"
+
+
+def days(first_ms: int, last_ms: int) -> str:
+    """The days of the first and the last bar of a stretch."""
     return f"{day(first_ms)}..{day(last_ms)}"
 
 

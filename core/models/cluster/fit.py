@@ -221,7 +221,8 @@ def _learn(
         run.steps += 1
         keep()
     if run.steps < recipe.epochs:
-        progress(1.0, f"stopped early: no better epoch since {run.best_epoch}")
+        than = f"since {run.best_epoch}" if run.best_epoch else "than the start"
+        progress(1.0, f"stopped early: no better epoch {than}")
 
 
 def _sound(run: Run, training: float, validation: float, recipe: ClusterTraining) -> float:
