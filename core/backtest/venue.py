@@ -29,13 +29,14 @@ from core.matching.types import (
     SettleFunding,
     Trigger,
 )
+from core.venues.paper import PaperConditions
 from core.venues.port import Capabilities, Refused, VenueEvent
 
 REJECTED = "50026"
 """OKX: system error, try again later. The code of a request that the model of rejects refuses."""
 
 
-class BacktestVenue:
+class BacktestVenue(PaperConditions):
     """One account on one replayed market.
 
     Orders go one after another, each after its latency: the market has then moved along the bar. `rejects` is the

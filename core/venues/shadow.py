@@ -37,7 +37,17 @@ from core.matching.types import (
     SettleFunding,
 )
 from core.venues.okx.session import Mailbox
-from core.venues.port import Capabilities, Reconnected, Refused, Venue, VenueEvent
+from core.venues.paper import PaperConditions
+from core.venues.port import (
+    Capabilities,
+    Load,
+    Maintenance,
+    PriceLimit,
+    Reconnected,
+    Refused,
+    Venue,
+    VenueEvent,
+)
 
 KEPT = 500
 """Orders, fills and bills that the paper account remembers, each: reconciliation asks for those of a day."""
@@ -53,7 +63,7 @@ class Paper(msgspec.Struct, frozen=True):
     history: History
 
 
-class ShadowVenue:
+class ShadowVenue(PaperConditions):
     """`core.venues.port.Venue` over the public half of `market`; the account lives in `file`, which is written
     before anything of it is told, and begins with `cash`."""
 
@@ -208,6 +218,18 @@ class ShadowVenue:
 
     async def mark(self, instrument: str) -> Decimal:
         return self._marks[instrument] if instrument in self._marks else await self._market.mark(instrument)
+
+    async def price_limit(self, instrument: str) -> PriceLimit:
+        return await self._market.price_limit(instrument)
+
+    async def maintenance(self) -> list[Maintenance]:
+        return await self._market.maintenance()
+
+    async def measure_clock(self) -> int:
+        return await self._market.measure_clock()
+
+    def load(self) -> Load:
+        return self._market.load()
 
     # -- the paper account ----------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from core.matching.types import (
     SetLeverage,
     SettleFunding,
 )
+from core.venues.paper import PaperConditions
 from core.venues.port import Capabilities, Refused, Unknown, Unreachable, VenueEvent
 
 BTC, ETH = "BTC-USDT-SWAP", "ETH-USDT-SWAP"
@@ -52,7 +53,7 @@ class Fault(Enum):
     TWICE = "everything on the stream is told twice"
 
 
-class FakeVenue:
+class FakeVenue(PaperConditions):
     """One account, in memory. `faults` are taken one a placed order, in order: a `Fault`, the code with which
     it is refused, or None. `before_place` is called with each order before anything else happens to it."""
 

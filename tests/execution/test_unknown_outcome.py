@@ -119,7 +119,7 @@ async def test_it_fills_once_whenever_the_exchange_shows_it(
 async def test_it_fills_once_at_whatever_moment_the_engine_dies(
     tmp_path: Path, rigs: list[Rig], late: float, deaf: bool
 ) -> None:
-    """The engine dies again and again, at moments on both sides of every boundary, and forgets what is not on disk."""
+    """The engine dies on both sides of every boundary, and forgets what is not on disk."""
     for number, kill in enumerate((0.0, 0.2, 1.5, 4.99, 5.01, DEADLINE_S - 0.2, DEADLINE_S + 0.2, 30.0)):
         venue = BlindVenue(late=late, blind=25.0, deaf=deaf)
         rig = await Rig(tmp_path / f"l{number}", venue).open()

@@ -55,7 +55,9 @@ def okx_venue(
     common = _common(name, address, credentials, sandbox, bar, stale_after, timeout)
     return OkxVenue(
         **common,
-        capabilities=Capabilities(name, real, lockstep and address is not None, expiry=True, triggers=True),
+        capabilities=Capabilities(
+            name, real, lockstep and address is not None, expiry=True, triggers=True, limited=address is None
+        ),
         account=permit.account if permit is not None else "",
     )
 

@@ -9,7 +9,7 @@ from core.venues.okx.sockets import PRIVATE
 from core.venues.okx.venue import OkxVenue
 from core.venues.port import Refused
 
-PUBLIC = ("public/", "market/")
+PUBLIC = ("public/", "market/", "system/status")
 """Paths that OKX answers without a key."""
 
 

@@ -99,7 +99,7 @@ TransportMaker = Callable[[PushHandler, FaultHandler], Transport]
 
 def method_name(verb: str, path: str) -> str:
     """ccxt's method for a path: GET trade/orders-pending -> privateGetTradeOrdersPending."""
-    access = "public" if path.startswith(("public/", "market/")) else "private"
+    access = "public" if path.startswith(("public/", "market/", "system/")) else "private"
     return access + "".join(word.capitalize() for word in re.split("[/-]", f"{verb}/{path}"))
 
 
