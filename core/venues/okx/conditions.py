@@ -6,7 +6,7 @@ Field names follow OKX's API documentation, https://www.okx.com/docs-v5/en/.
 from collections.abc import Sequence
 from decimal import Decimal
 
-from core.venues.okx.fields import Raw, number, time_ms
+from core.venues.okx.fields import Raw, exact, number, positive, time_ms, word
 from core.venues.okx.rest import Rest
 from core.venues.port import AccountMode, Load, Maintenance, PriceLimit, Tier
 
@@ -53,23 +53,23 @@ def account_mode(raw: Raw) -> AccountMode:
     return AccountMode(
         margin=MARGIN_MODES[raw["acctLv"]],
         net=raw["posMode"] == "net_mode",
-        permissions=tuple(word for word in raw.get("perm", "").split(",") if word),
+        permissions=tuple(each for each in word(raw, "perm").split(",") if each),
         bound=bool(raw.get("ip")),
     )
 
 
 def _leverage(raw: Raw) -> tuple[str, Decimal]:
-    return raw["instId"], Decimal(raw["lever"])
+    return word(raw, "instId"), positive(raw["lever"])
 
 
 def tier(raw: Raw) -> Tier:
     """From `public/position-tiers`."""
     return Tier(
-        number=int(raw["tier"]),
-        max_size=Decimal(raw["maxSz"]),
-        maintenance=Decimal(raw["mmr"]),
-        initial=Decimal(raw["imr"]),
-        max_leverage=Decimal(raw["maxLever"]),
+        number=int(exact(raw["tier"])),
+        max_size=exact(raw["maxSz"]),
+        maintenance=exact(raw["mmr"]),
+        initial=exact(raw["imr"]),
+        max_leverage=positive(raw["maxLever"]),
     )
 
 

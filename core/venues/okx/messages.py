@@ -5,21 +5,21 @@ floats. Fees keep OKX's own sign (negative: paid), which is the domain's. Field 
 documentation, https://www.okx.com/docs-v5/en/.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
 
 from core.domain.account import Balance, Bill, BillKind, Position
 from core.domain.instrument import Instrument
 from core.domain.market import Candle, Funding, Mark, Ticker
 from core.domain.orders import Fill, Order, OrderReport, OrderState, OrderType, Protection
+from core.venues.okx.fields import Raw as Raw
+from core.venues.okx.fields import exact, moment, name, number, positive, real, signed, time_ms, word
 from core.venues.port import VenueEvent
-
-Raw = Mapping[str, Any]
 
 CURRENCY = "USDT"
 HOUR_MS = 3_600_000
+BILLING_MS = 60_000
 EIGHT_HOURS_MS = 8 * HOUR_MS
 
 BARS = {
@@ -59,28 +59,13 @@ _BILL_KINDS = {
 }
 
 
-def number(raw: Raw, *names: str) -> Decimal:
-    """The first of the named fields that is not missing, as a Decimal; 0 where all are."""
-    return next((Decimal(raw[name]) for name in names if raw.get(name)), Decimal(0))
-
-
-def time_ms(raw: Raw, *names: str) -> int:
-    """The first of the named times that is not missing; 0 where all are."""
-    return next((int(raw[name]) for name in names if raw.get(name)), 0)
-
-
-def signed(size: Decimal, side: str) -> Decimal:
-    """OKX's unsigned size and side as our signed size."""
-    return -size if side == "sell" else size
-
-
 def side_of(size: Decimal) -> str:
     return "buy" if size > 0 else "sell"
 
 
 def trade_name(raw: Raw) -> str:
     """OKX counts trades per instrument, so that only both together name one."""
-    return f"{raw['instId']}:{raw['tradeId']}" if raw.get("tradeId") else ""
+    return f"{word(raw, 'instId')}:{word(raw, 'tradeId')}" if raw.get("tradeId") else ""
 
 
 # --- public data -------------------------------------------------------------------------------------
@@ -94,15 +79,15 @@ def is_linear(raw: Raw) -> bool:
 def instrument(raw: Raw) -> Instrument:
     """From `public/instruments`. baseCcy and quoteCcy are empty for swaps, so the id tells them."""
     asset, quote, _ = raw["instId"].split("-")
-    lot = Decimal(raw["lotSz"])
+    lot = positive(raw["lotSz"])
     return Instrument(
         id=raw["instId"],
         asset=asset,
         quote=quote,
         settle=raw["settleCcy"],
-        contract=Decimal(raw["ctVal"]) * (number(raw, "ctMult") or 1),
+        contract=positive(raw["ctVal"]) * (number(raw, "ctMult") or 1),
         lot=lot,
-        tick=Decimal(raw["tickSz"]),
+        tick=positive(raw["tickSz"]),
         min_size=number(raw, "minSz") or lot,
         max_market_size=number(raw, "maxMktSz", "maxLmtSz"),
         max_leverage=number(raw, "lever") or Decimal(1),
@@ -113,48 +98,49 @@ def ticker(raw: Raw, received: float) -> Ticker:
     """An empty side of the book is shown as the last price."""
     last = raw["last"]
     return Ticker(
-        instrument=raw["instId"],
-        ts=int(raw["ts"]),
-        bid=Decimal(raw.get("bidPx") or last),
-        ask=Decimal(raw.get("askPx") or last),
-        last=Decimal(last),
+        instrument=word(raw, "instId"),
+        ts=moment(raw["ts"]),
+        bid=exact(raw.get("bidPx") or last),
+        ask=exact(raw.get("askPx") or last),
+        last=positive(last),
         received=received,
     )
 
 
 def mark(raw: Raw) -> Mark:
-    return Mark(raw["instId"], int(raw["ts"]), Decimal(raw["markPx"]))
+    return Mark(word(raw, "instId"), moment(raw["ts"]), positive(raw["markPx"]))
 
 
 def candle(instrument_id: str, row: Sequence[str]) -> Candle | None:
     """`[ts, o, h, l, c, vol, volCcy, volCcyQuote, confirm]`; None while it is still forming.
 
-    `vol` counts contracts, `volCcy` units of the base asset.
+    `vol` counts contracts, `volCcy` units of the base asset. ValueError: prices that no candle can have.
     """
     if row[8] != "1":
         return None
-    return Candle(
-        instrument_id, int(row[0]), float(row[1]), float(row[2]), float(row[3]), float(row[4]), float(row[6])
-    )
+    opened, high, low, close, volume = (real(row[column]) for column in (1, 2, 3, 4, 6))
+    if not 0 < low <= min(opened, close) <= max(opened, close) <= high or volume < 0:
+        raise ValueError(f"{row[1:7]} is no candle")
+    return Candle(instrument_id, moment(row[0]), opened, high, low, close, volume)
 
 
 def funding_due(raw: Raw) -> Funding:
     """From the stream: the rate due at `fundingTime`, for a period up to `nextFundingTime`."""
-    due = int(raw["fundingTime"])
+    due = moment(raw["fundingTime"])
     following = time_ms(raw, "nextFundingTime")
     period = following - due if following > due else EIGHT_HOURS_MS
-    return Funding(raw["instId"], due, float(raw["fundingRate"]), period)
+    return Funding(word(raw, "instId"), due, real(raw["fundingRate"]), period)
 
 
 def funding_history(rows: Iterable[Raw]) -> list[Funding]:
     """Settled rates, oldest first. OKX does not tell the period: it is the time since the settlement before
     (of the first row: until the next), and eight hours at most, since history can have holes."""
-    ordered = sorted(rows, key=lambda raw: int(raw["fundingTime"]))
-    times = [int(raw["fundingTime"]) for raw in ordered]
+    ordered = sorted(rows, key=lambda raw: moment(raw["fundingTime"]))
+    times = [moment(raw["fundingTime"]) for raw in ordered]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     periods = [min(gap, EIGHT_HOURS_MS) for gap in (gaps[:1] or [EIGHT_HOURS_MS]) + gaps]
     return [
-        Funding(raw["instId"], ts, float(raw.get("realizedRate") or raw["fundingRate"]), period)
+        Funding(word(raw, "instId"), ts, real(raw.get("realizedRate") or raw["fundingRate"]), period)
         for raw, ts, period in zip(ordered, times, periods, strict=True)
     ]
 
@@ -166,18 +152,18 @@ def report(raw: Raw) -> OrderReport:
     """An order as REST and the stream show it. `code` and `message` say why it was cancelled, or that the
     exchange itself is behind it (category: liquidation, ADL)."""
     average = number(raw, "avgPx")
-    category = raw.get("category", "")
+    category = word(raw, "category")
     return OrderReport(
-        client_id=raw.get("clOrdId", ""),
-        venue_id=raw["ordId"],
-        instrument=raw["instId"],
+        client_id=word(raw, "clOrdId"),
+        venue_id=name(raw, "ordId"),
+        instrument=word(raw, "instId"),
         state=_STATES[raw["state"]],
         filled=number(raw, "accFillSz"),
         average=average or None,
         ts=time_ms(raw, "uTime", "cTime"),
-        code=raw.get("cancelSource", ""),
-        message=raw.get("cancelSourceReason") or (category if category not in ("", "normal") else ""),
-        algo_id=raw.get("algoClOrdId") or raw.get("algoId", ""),
+        code=word(raw, "cancelSource"),
+        message=word(raw, "cancelSourceReason") or (category if category not in ("", "normal") else ""),
+        algo_id=word(raw, "algoClOrdId") or word(raw, "algoId"),
     )
 
 
@@ -188,16 +174,16 @@ def streamed_fill(raw: Raw) -> Fill | None:
         return None
     return Fill(
         trade_id=trade_name(raw),
-        venue_id=raw["ordId"],
-        client_id=raw.get("clOrdId", ""),
-        instrument=raw["instId"],
+        venue_id=name(raw, "ordId"),
+        client_id=word(raw, "clOrdId"),
+        instrument=word(raw, "instId"),
         size=signed(size, raw["side"]),
-        price=Decimal(raw["fillPx"]),
+        price=positive(raw["fillPx"]),
         fee=number(raw, "fillFee"),
-        fee_currency=raw.get("fillFeeCcy") or raw.get("feeCcy", ""),
+        fee_currency=word(raw, "fillFeeCcy") or word(raw, "feeCcy"),
         ts=time_ms(raw, "fillTime", "uTime"),
         maker=raw.get("execType") == "M",
-        algo_id=raw.get("algoClOrdId") or raw.get("algoId", ""),
+        algo_id=word(raw, "algoClOrdId") or word(raw, "algoId"),
     )
 
 
@@ -205,22 +191,22 @@ def listed_fill(raw: Raw) -> Fill:
     """From `trade/fills` and `trade/fills-history`."""
     return Fill(
         trade_id=trade_name(raw),
-        venue_id=raw["ordId"],
-        client_id=raw.get("clOrdId", ""),
-        instrument=raw["instId"],
-        size=signed(Decimal(raw["fillSz"]), raw["side"]),
-        price=Decimal(raw["fillPx"]),
+        venue_id=name(raw, "ordId"),
+        client_id=word(raw, "clOrdId"),
+        instrument=word(raw, "instId"),
+        size=signed(positive(raw["fillSz"]), raw["side"]),
+        price=positive(raw["fillPx"]),
         fee=number(raw, "fee"),
-        fee_currency=raw.get("feeCcy", ""),
+        fee_currency=word(raw, "feeCcy"),
         ts=time_ms(raw, "fillTime", "ts"),
         maker=raw.get("execType") == "M",
-        algo_id=raw.get("algoClOrdId", ""),
+        algo_id=word(raw, "algoClOrdId"),
     )
 
 
 def position(raw: Raw) -> Position:
     """Net mode: `pos` is signed."""
-    return Position(raw["instId"], number(raw, "pos"), number(raw, "avgPx"), time_ms(raw, "uTime"))
+    return Position(word(raw, "instId"), number(raw, "pos"), number(raw, "avgPx"), time_ms(raw, "uTime"))
 
 
 def balance(raw: Raw) -> Balance:
@@ -232,16 +218,21 @@ def balance(raw: Raw) -> Balance:
         equity=number(row, "eq"),
         free=number(row, "availEq", "availBal"),
         ts=time_ms(raw, "uTime"),
+        maintenance=number(row, "mmr") if row.get("mmr") else number(raw, "mmr") if raw.get("mmr") else None,
     )
 
 
 def bill(raw: Raw) -> Bill:
+    """Funding is settled at the whole hour and billed within the minute after: `ts` is then the hour, by which it is
+    known who held what."""
+    ts, kind = moment(raw["ts"]), _BILL_KINDS.get(raw["type"], BillKind.OTHER)
+    billed = kind is BillKind.FUNDING and ts % HOUR_MS < BILLING_MS
     return Bill(
-        id=raw["billId"],
-        ts=int(raw["ts"]),
-        kind=_BILL_KINDS.get(raw["type"], BillKind.OTHER),
-        instrument=raw.get("instId", ""),
-        currency=raw["ccy"],
+        id=str(int(name(raw, "billId"))),
+        ts=ts - ts % HOUR_MS if billed else ts,
+        kind=kind,
+        instrument=word(raw, "instId"),
+        currency=word(raw, "ccy"),
         change=number(raw, "balChg"),
         balance=number(raw, "bal"),
         pnl=number(raw, "pnl"),
@@ -252,11 +243,11 @@ def bill(raw: Raw) -> Bill:
 
 def protection(raw: Raw) -> Protection:
     return Protection(
-        client_id=raw.get("algoClOrdId", ""),
-        instrument=raw["instId"],
-        size=signed(Decimal(raw["sz"]), raw["side"]),
-        trigger=Decimal(raw["slTriggerPx"]),
-        venue_id=raw["algoId"],
+        client_id=word(raw, "algoClOrdId"),
+        instrument=word(raw, "instId"),
+        size=signed(positive(raw["sz"]), raw["side"]),
+        trigger=positive(raw["slTriggerPx"]),
+        venue_id=name(raw, "algoId"),
     )
 
 
