@@ -217,6 +217,9 @@ class BacktestVenue(PaperConditions):
     async def cancel(self, order: Order) -> None:
         self.matching.step(self._now, [Cancel(order.instrument, client_id=order.client_id)], ())
 
+    async def cancel_all_after(self, seconds: int) -> None:
+        raise AssertionError("a backtest's exchange hears us always")
+
     async def order(self, instrument: str, client_id: str) -> OrderReport | None:
         record = self.matching.order(client_id=client_id)
         return record.report if record else None

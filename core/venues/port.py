@@ -16,7 +16,8 @@ from core.domain.orders import Fill, Order, OrderReport, Protection
 class Capabilities(msgspec.Struct, frozen=True):
     """What a venue can do. `lockstep`: the market waits for `acknowledge` after each closed bar. `immediate`: no
     method ever waits, and what came of an order has been told when `place` returns (a backtest). `limited`:
-    requests beyond its rate limits are refused (a local exchange takes what comes)."""
+    requests beyond its rate limits are refused (a local exchange takes what comes). `dead_man`: it cancels what
+    rests when it no longer hears us (see `cancel_all_after`)."""
 
     name: str
     real_money: bool
@@ -25,6 +26,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     triggers: bool
     immediate: bool = False
     limited: bool = False
+    dead_man: bool = False
 
 
 class StreamState(StrEnum):
@@ -159,6 +161,10 @@ class Venue(Protocol):
 
     async def cancel(self, order: Order) -> None:
         """Ask to cancel; the outcome comes as an event."""
+
+    async def cancel_all_after(self, seconds: int) -> None:
+        """Where `dead_man`: cancel what rests of the orders that `place` has sent, unless asked anew within
+        `seconds` (10 to 120; 0 calls it off). Protections and what others have sent are not touched."""
 
     async def order(self, instrument: str, client_id: str) -> OrderReport | None:
         """What became of an order, by client id, wherever the exchange keeps it (pending, history);

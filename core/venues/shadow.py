@@ -245,6 +245,9 @@ class ShadowVenue(PaperConditions):
     async def cancel(self, order: Order) -> None:
         await self._obey(Cancel(order.instrument, client_id=order.client_id), order.instrument)
 
+    async def cancel_all_after(self, seconds: int) -> None:
+        raise AssertionError("the paper account lives and dies with us")
+
     async def order(self, instrument: str, client_id: str) -> OrderReport | None:
         record = self.matching.order(client_id=client_id)
         return record.report if record else None

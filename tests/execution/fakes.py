@@ -58,7 +58,7 @@ class FakeVenue(PaperConditions):
     it is refused, or None. `before_place` is called with each order before anything else happens to it."""
 
     def __init__(self, *, lockstep: bool = True, cash: str = "10000") -> None:
-        self.capabilities = Capabilities("fake", False, lockstep, True, True)
+        self.capabilities = Capabilities("fake", False, lockstep, True, True, dead_man=True)
         self.instruments = dict(SPECS)
         self.matching = Matching(SPECS.values(), D(cash), rules=Rules())
         self.faults: deque[Fault | str | None] = deque()
@@ -68,6 +68,9 @@ class FakeVenue(PaperConditions):
         self.asked: list[str] = []
         self.down = False
         self.acknowledged: list[int] = []
+        self.dead_man: list[int] = []
+        """Each time the dead-man's switch was set, in seconds."""
+        self._deadline: asyncio.TimerHandle | None = None
         self.events: asyncio.Queue[VenueEvent] = asyncio.Queue()
         self._waiting: list[asyncio.TimerHandle] = []
         self.move(BTC, "1000")
@@ -175,6 +178,19 @@ class FakeVenue(PaperConditions):
 
     async def cancel(self, order: Order) -> None:
         self._tell(self.step([Cancel(order.instrument, client_id=order.client_id)]), None)
+
+    async def cancel_all_after(self, seconds: int) -> None:
+        await self._reach()
+        self.dead_man.append(seconds)
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if seconds:
+            self._deadline = asyncio.get_running_loop().call_later(seconds, self._cancel_all)
+
+    def _cancel_all(self) -> None:
+        for record in self.matching.orders():
+            self._tell(self.step([Cancel(record.report.instrument, venue_id=record.venue_id)]), None)
 
     async def order(self, instrument: str, client_id: str) -> OrderReport | None:
         await self._reach()

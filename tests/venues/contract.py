@@ -187,6 +187,21 @@ async def a_resting_order_sent_twice_exists_once(venue: Venue, instrument: str, 
     await ended(venue, order)
 
 
+async def the_dead_mans_switch_spares_what_is_heard_in_time(venue: Venue, instrument: str, step: Step) -> None:
+    if not venue.capabilities.dead_man:
+        return
+    order = order_of(venue, instrument, 1, OrderType.LIMIT, await venue.mark(instrument) * Decimal("0.97"))
+    await venue.place(order)
+    for seconds in (10, 120, 0):
+        await venue.cancel_all_after(seconds)
+    for seconds in (9, 121, -1):
+        with pytest.raises(Refused):
+            await venue.cancel_all_after(seconds)
+    assert order.client_id in [report.client_id for report in await venue.open_orders()]
+    await venue.cancel(order)
+    await ended(venue, order)
+
+
 async def nonsense_is_refused(venue: Venue, instrument: str, step: Step) -> None:
     for size in (Decimal(10) ** 12, Decimal("0.0001")):
         order = order_of(venue, instrument, 1)
@@ -263,6 +278,7 @@ CONTRACT = (
     an_expired_order_is_refused_and_leaves_nothing,
     an_order_that_never_was_is_none,
     a_resting_order_sent_twice_exists_once,
+    the_dead_mans_switch_spares_what_is_heard_in_time,
     nonsense_is_refused,
     fees_paid_are_positive,
     leverage_can_be_set,

@@ -173,7 +173,8 @@ def test_an_order_travels_as_exact_text_with_its_expiry() -> None:
         "i1L0A0", "i1", 0, 0, SWAP, Decimal("-1E+2"), OrderType.POST_ONLY, 1234, Decimal("0.00000010"), True
     )
     assert messages.place_request(order) == {
-        "instId": SWAP, "tdMode": "cross", "clOrdId": "i1L0A0", "side": "sell", "ordType": "post_only", "sz": "100",
+        "instId": SWAP, "tdMode": "cross", "clOrdId": "i1L0A0", "tag": "cockpit", "side": "sell",
+        "ordType": "post_only", "sz": "100",
         "px": "0.00000010", "reduceOnly": "true", "expTime": "1234",
     }  # fmt: skip
 

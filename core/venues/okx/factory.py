@@ -56,7 +56,13 @@ def okx_venue(
     return OkxVenue(
         **common,
         capabilities=Capabilities(
-            name, real, lockstep and address is not None, expiry=True, triggers=True, limited=address is None
+            name,
+            real,
+            lockstep and address is not None,
+            expiry=True,
+            triggers=True,
+            limited=address is None,
+            dead_man=True,
         ),
         account=permit.account if permit is not None else "",
     )

@@ -18,6 +18,8 @@ from core.venues.okx.fields import exact, moment, name, number, positive, real, 
 from core.venues.port import VenueEvent
 
 CURRENCY = "USDT"
+TAG = "cockpit"
+"""Marks the orders that the dead-man's switch may cancel. Stops bear none: they must outlive us."""
 HOUR_MS = 3_600_000
 BILLING_MS = 60_000
 EIGHT_HOURS_MS = 8 * HOUR_MS
@@ -268,6 +270,7 @@ def place_request(order: Order) -> dict[str, str]:
         "instId": order.instrument,
         "tdMode": "cross",
         "clOrdId": order.client_id,
+        "tag": TAG,
         "side": side_of(order.size),
         "ordType": _ORDER_TYPES[order.type],
         "sz": format(abs(order.size), "f"),

@@ -268,6 +268,9 @@ class Rest(ABC):
     async def cancel(self, order: Order) -> None:
         await self._act("trade/cancel-order", {"instId": order.instrument, "clOrdId": order.client_id})
 
+    async def cancel_all_after(self, seconds: int) -> None:
+        await self._act("trade/cancel-all-after", {"timeOut": str(seconds), "tag": messages.TAG})
+
     async def order(self, instrument: str, client_id: str) -> OrderReport | None:
         try:
             return await self._one("trade/order", messages.report, {"instId": instrument, "clOrdId": client_id})
