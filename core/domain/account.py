@@ -19,13 +19,15 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """The exchange's word on one currency: `cash` (settled), `equity` (with unrealised), `free` for margin."""
+    """The exchange's word on one currency: `cash` (settled), `equity` (with unrealised), `free` for margin, and the
+    `maintenance` margin of what is held (None: not told)."""
 
     currency: str
     cash: Decimal
     equity: Decimal
     free: Decimal
     ts: int = 0
+    maintenance: Decimal | None = None
 
 
 class BillKind(StrEnum):
