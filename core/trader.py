@@ -16,7 +16,7 @@ from core.domain.account import Book, Holdings
 from core.domain.decision import Decision, Entry, Target, View
 from core.domain.instrument import Instrument, Pair
 from core.domain.market import Bar, Floats
-from core.domain.orders import Action, Intent, Origin, base36
+from core.domain.orders import Action, Basis, Intent, Origin, base36
 from core.execution.risk import Limits, Standing, refusal
 from core.execution.sizing import Unsizable, entry_intent, exit_intent, target_intent
 from core.features.pairs import Frame
@@ -96,7 +96,7 @@ class Trader:
         A switch is both or nothing: where its entry is refused the position stays, and its exit leaves the
         decision. The gate judges the entry as if the old position were still held: its exit may yet be slow."""
         view = self._view(bar, self.features.update(bar))
-        decision = self.strategy.decide(view, holdings, self.params)
+        decision = self.strategy.decide(view, holdings, self.params.scaled(float(standing.share)))
         books = {book.pair: book for book in holdings.books}
         switched = {wish.into: wish for wish in decision.exits if wish.into}
         intents, barred, refused = [], [], []
@@ -133,7 +133,18 @@ class Trader:
         if switched:
             kept = tuple(wish for wish in decision.exits if wish not in switched.values())
             decision = msgspec.structs.replace(decision, exits=kept)
-        return Outcome(decision, tuple(intents), tuple(barred), tuple(refused), view)
+        based = tuple(self._based(intent, bar) for intent in intents)
+        return Outcome(decision, based, tuple(barred), tuple(refused), view)
+
+    def _based(self, intent: Intent, bar: Bar) -> Intent:
+        """The intent, remembering what its legs were decided on; one of an asset without a price has nothing."""
+        prices, index = self.prices(bar), self.features.assets.index
+        if any(leg.instrument not in prices for leg in intent.legs):
+            return intent
+        places = [index(self._instruments[leg.instrument].asset) for leg in intent.legs]
+        turnover = [float(bar.ohlcv[i, 3] * bar.ohlcv[i, 4]) for i in places]
+        rows = zip((leg.instrument for leg in intent.legs), turnover, strict=True)
+        return msgspec.structs.replace(intent, basis=tuple(Basis(prices[name], value) for name, value in rows))
 
     def open(
         self, entry: Entry, bar: Bar, standing: Standing, names: Names, origin: Origin
@@ -180,7 +191,8 @@ class Trader:
     def _asked(self, intent: Intent, bar: Bar, standing: Standing) -> tuple[Intent | None, str]:
         """The intent if the gate lets it pass, else why not."""
         prices, rates = self.prices(bar), self.rates(bar)
-        why = refusal(intent, standing, self.limits, self._instruments, prices, rates)
+        limits = self.limits.scaled(standing.share)
+        why = refusal(intent, standing, limits, self._instruments, prices, rates)
         return (None, why) if why else (intent, "")
 
     def prices(self, bar: Bar) -> dict[str, Decimal]:

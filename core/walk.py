@@ -135,6 +135,17 @@ class Walk:
                 await self.journal.record(Intended(intent.ts, intent, barred=True))
                 self.executor.start(intent)
 
+    async def close(self, books: Sequence[Book], reason: str, *before: AnyEvent) -> None:
+        """Close `books` by hand, their intents in one batch after the events `before`. Where some are long what
+        others are short they give it to each other. Who calls holds `deciding`."""
+        now = self.venue.market_ms()
+        wishes = [(book, Exit(book.pair, reason)) for book in books]
+        intents = [exit_intent(self.names.take(), now, book, wish, Origin.MANUAL) for book, wish in wishes]
+        await self.journal.record(*before, *(Intended(now, intent) for intent in intents))
+        await self._cross(intents)
+        for intent in intents:
+            self.executor.start(intent)
+
     async def step(self, bar: Bar) -> None:
         """From a closed bar to its orders: features, scores, decision, risk (all in `Trader.on_bar`), ledger,
         legs. Returns when the orders are on their way."""
@@ -226,12 +237,19 @@ class Walk:
         """The maintenance margin as the exchange tells it; None: it is reckoned at the limits' rate."""
         return None
 
+    def share(self) -> Decimal:
+        """The share of all sizes and limits that may be used: all of it, but while real money ramps up."""
+        return Decimal(1)
+
     def standing(self, bar: Bar, strategy: str) -> Standing:
         """The account by the ledger, as `strategy` meets it, at the bar's closes: deterministic, whoever calls."""
         books, prices, limits = self.journal.books, self.traders[0].prices(bar), self.traders[0].limits
         now = measured(books, prices, limits, self.venue.market_ms(), self.maintenance())
         trouble = "; ".join(self.verdict.differences) or self.trouble()
-        return standing_of(now, books, prices, limits, strategy, bar.close_ms, trouble=trouble, marks=self.marks())
+        marks, share = self.marks(), self.share()
+        return standing_of(
+            now, books, prices, limits, strategy, bar.close_ms, trouble=trouble, marks=marks, share=share
+        )
 
     async def judge(self, prices: Mapping[str, Decimal]) -> None:
         """Let loss and margin at `prices` change what the account may do (see `core.execution.states`)."""

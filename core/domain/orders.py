@@ -58,12 +58,21 @@ class Leg(msgspec.Struct, frozen=True, gc=False):
     size: Decimal
 
 
+class Basis(msgspec.Struct, frozen=True, gc=False):
+    """What one leg was decided on: the close of the bar, and the value traded in it (quote currency). Execution is
+    judged against it."""
+
+    price: Decimal
+    turnover: float
+
+
 class Intent(msgspec.Struct, frozen=True, gc=False):
     """A wish for one book (strategy, pair), with a leg per instrument of the pair; legs[0] is the base leg.
 
     `ts` is market time. `stop` and `target` are shares of the pair's gross. `z`, `score` and
     `probability` are those of the deciding bar, kept so that the fold restores the book whole.
-    `order` names the order in which the legs are sent: the less liquid one first.
+    `order` names the order in which the legs are sent: the less liquid one first; `slices`, in how many parts.
+    `basis` has one row a leg where a strategy has decided on a bar, and none where somebody else has.
     """
 
     id: str
@@ -81,11 +90,14 @@ class Intent(msgspec.Struct, frozen=True, gc=False):
     z: float = 0.0
     score: float = 0.0
     probability: float = 0.0
+    slices: int = 1
+    basis: tuple[Basis, ...] = ()
 
 
 class Order(msgspec.Struct, frozen=True, gc=False):
     """One attempt at one leg. `size` is signed contracts; `expires` is server time in ms, after which
-    the exchange must refuse the request (OKX: header `expTime`)."""
+    the exchange must refuse the request (OKX: header `expTime`). `mid` is the middle of best bid and ask as it was
+    written, where that was known."""
 
     client_id: str
     intent: str
@@ -97,6 +109,7 @@ class Order(msgspec.Struct, frozen=True, gc=False):
     expires: int
     price: Decimal | None = None
     reduce_only: bool = False
+    mid: Decimal | None = None
 
 
 class OrderReport(msgspec.Struct, frozen=True, gc=False):

@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from core.domain.quality import Quality
+
 CORE, DRIFTING = 0.8, 0.2
 """A gate above the first makes an asset one of its cluster's core, above the second it drifts; else it is out."""
 Standing = Literal["core", "drifting", "out"]
@@ -212,8 +214,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 class Command(msgspec.Struct, frozen=True):
     """Something a person asked the engine: `name` is one of pause, resume, kill, preview, open, close,
-    flatten, stop, status, trail. `pair` (of a trail: the asset) and `side` where they apply; `notional` USDT per
-    leg (0: the configured size)."""
+    flatten, stop, status, trail, quality. `pair` (of a trail: the asset) and `side` where they apply; `notional`
+    USDT per leg (0: the configured size)."""
 
     id: str
     name: str
@@ -245,3 +247,4 @@ class Reply(msgspec.Struct, frozen=True):
     ticket: Ticket | None = None
     snapshot: Snapshot | None = None
     trail: ClusterTrail | None = None
+    quality: Quality | None = None

@@ -53,6 +53,8 @@ class Commands:
                 return await self._open(self.engine, command)
             case "close" | "flatten":
                 return await self._close(self.engine, command)
+            case "quality":
+                return Reply(command.id, True, "", quality=self.engine.quality.report())
             case "trail":
                 told = self.engine.clusters.trail(command.pair, self.engine.outcomes)
                 return Reply(command.id, True, "", trail=told)
@@ -181,11 +183,12 @@ def _sized(engine: Engine, command: Command) -> tuple[Intent | None, str]:
     row = trader.pair_names.index(command.pair)
     z, probability = float(view.column("z_score")[row]), float(view.probability[row])
     stop, target = trader.strategy.bounds(view, row, trader.params)
-    notional = command.notional or trader.params.base_size_usdt
+    standing = engine.standing(bar, trader.strategy.name)
+    notional = command.notional or trader.params.scaled(float(standing.share)).base_size_usdt
     entry = Entry(
         command.pair, command.side, notional, stop, target, z, abs(z) * probability, probability, "by hand"
     )
-    return trader.open(entry, bar, engine.standing(bar, trader.strategy.name), engine.names, Origin.MANUAL)
+    return trader.open(entry, bar, standing, engine.names, Origin.MANUAL)
 
 
 def _trader(engine: Engine, pair: str) -> Trader:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -14,6 +15,7 @@ from core.engine.clusters import ClusterWatch
 from core.engine.feed import Feed
 from core.engine.market import MarketState
 from core.engine.narrator import Narrator
+from core.engine.quality import QualityWatch
 from core.execution.journal import Journal
 from core.execution.reconcile import Verdict
 from core.portfolio.events import AnyEvent, Commanded
@@ -52,6 +54,8 @@ class Engine(Walk):
         self.feed = Feed(list(instruments), settings.universe.bar_ms, settings.venue.bar_timeout_s)
         self.market = MarketState(list(instruments.values()))
         self.clusters = ClusterWatch(traders)
+        self.quality = QualityWatch(settings, journal, venue.instruments, ramps=venue.capabilities.real_money)
+        self.orders.mid = self.market.mid
         self.trading = asyncio.Event()
         self._early: list[Candle] | None = []
         self._funding: dict[str, Funding] = {}
@@ -189,6 +193,7 @@ class Engine(Walk):
         bar = await self._funded(bar)
         self.market.bar(bar)
         self._bar = bar
+        await self.quality.step(bar.close_ms)
         await self.step(bar)
         self.clusters.take(self.views)
         if lockstep:
@@ -213,6 +218,9 @@ class Engine(Walk):
 
     def trouble(self) -> str:
         return "" if self.venue.capabilities.lockstep else self.market.trouble()
+
+    def share(self) -> Decimal:
+        return self.quality.share
 
     # -- what others ask --------------------------------------------------------------------------
 

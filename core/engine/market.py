@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from decimal import Decimal
 
 from core.clock import monotonic
 from core.domain.instrument import Instrument
@@ -51,6 +52,11 @@ class MarketState:
             return float(self._tickers[instrument].last)
         index = next(i for i, spec in enumerate(self._instruments) if spec.id == instrument)
         return float(self._closes[-1].ohlcv[index, 3]) if self._closes else float("nan")
+
+    def mid(self, instrument: str) -> Decimal | None:
+        """The middle of best bid and ask as last told; None where one of them is not known."""
+        ticker = self._tickers.get(instrument)
+        return (ticker.bid + ticker.ask) / 2 if ticker and 0 < ticker.bid < ticker.ask else None
 
     def trouble(self) -> str:
         """Which streams are not live, in words; empty when all are."""

@@ -13,8 +13,10 @@ from core.portfolio.events import (
     Decided,
     Filled,
     Intended,
+    Killed,
     Loaded,
     Protected,
+    Ramped,
     Repaired,
     Reported,
     Settled,
@@ -93,8 +95,12 @@ def describe(journal: Journal, event: AnyEvent) -> tuple[str, str, str] | None:
             return "engine", "good" if now is TradingState.ACTIVE else "warn", f"{now}: {cause}, {reason}"
         case Switched(state=state, reason=reason):
             return "engine", "bad" if state == TradingState.HALTED else "warn", f"{state}: {reason}"
+        case Killed(who=who, proof=proof):
+            return "engine", "good", f"killed by {who}, and proven: {'; '.join(proof)}"
         case Repaired(what=what, reason=reason):
             return "repair", "warn", f"{what} ({reason})"
+        case Ramped(share=share, reason=reason):
+            return "engine", "warn", f"{share:.0%} of all sizes may be used: {reason}"
         case Loaded(strategy=strategy, bundle=bundle):
             return "engine", "info", f"{strategy}: model {bundle} in service"
     return None

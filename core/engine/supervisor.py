@@ -154,8 +154,8 @@ async def start_exchange(settings: Settings, market: Market, resume: bool) -> Ex
 
 
 def make_venue(settings: Settings, exchange: ExchangeProcess | None, permit: Permit | None = None) -> Venue:
-    """The one OKX path, pointed at the local exchange, at OKX's demo account, at its market alone with an account on
-    paper or, with a `permit`, at the account that it names."""
+    """The one OKX path, pointed at the local exchange, at OKX's demo account, at its market alone with an account
+    on paper or, with a `permit`, at the account that it names."""
     bar, stale, name = settings.universe.bar, settings.venue.stale_after_s, settings.venue.name
     if name == "shadow":
         maker, taker = fees(settings.backtest.fees)

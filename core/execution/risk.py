@@ -52,6 +52,13 @@ class Limits(msgspec.Struct, frozen=True):
     max_daily_loss: Decimal = INFINITY
     max_drawdown: Decimal = INFINITY
 
+    def scaled(self, share: Decimal) -> "Limits":
+        """The same with `share` of what may be held."""
+        if share == 1:
+            return self
+        held = ("max_gross", "budget", "max_pair", "max_asset_net", "max_asset_gross", "max_net")
+        return msgspec.structs.replace(self, **{name: getattr(self, name) * share for name in held})
+
 
 class Standing(msgspec.Struct, frozen=True):
     """How the account stands as an intent asks, at the last closes, with what is at work counted as if filled.
@@ -60,7 +67,8 @@ class Standing(msgspec.Struct, frozen=True):
     books of the strategy that asks. `pairs` is gross by pair; `nets` and `grosses` are values by instrument over
     all books, signed and not. `orders` were sent in the last minute, `intents` made of this bar. `marks` are prices
     of now, where they are other than the last close. `state` and its `reason`; `trouble` is what else makes new
-    exposure unwise (ledger and exchange disagree, streams are stale; empty: nothing)."""
+    exposure unwise (ledger and exchange disagree, streams are stale; empty: nothing). `share` of all sizes and of
+    what may be held is allowed: less than all of it while capital ramps up."""
 
     free: Decimal
     gross: Decimal
@@ -76,6 +84,7 @@ class Standing(msgspec.Struct, frozen=True):
     orders: int = 0
     intents: int = 0
     marks: Values = {}
+    share: Decimal = Decimal(1)
 
     def after(
         self, intent: Intent, limits: Limits, instruments: Mapping[str, Instrument], prices: Values

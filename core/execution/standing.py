@@ -33,8 +33,10 @@ def standing_of(
     *,
     trouble: str = "",
     marks: Mapping[str, Decimal] | None = None,
+    share: Decimal = Decimal(1),
 ) -> Standing:
-    """The account as `strategy` meets it: `now` it stands so; `bar_ms` is when the bar it decides on closed."""
+    """The account as `strategy` meets it: `now` it stands so; `bar_ms` is when the bar it decides on closed;
+    `share` of all sizes is allowed."""
     pairs: dict[str, Decimal] = defaultdict(Decimal)
     nets: dict[str, Decimal] = defaultdict(Decimal)
     grosses: dict[str, Decimal] = defaultdict(Decimal)
@@ -62,6 +64,7 @@ def standing_of(
         orders=_orders_since(books, now.ts - MINUTE_MS),
         intents=_intents_since(books, bar_ms),
         marks=marks or {},
+        share=share,
     )
 
 

@@ -128,6 +128,13 @@ class Switched(Event, frozen=True, tag="switched"):
     who: str = ""
 
 
+class Killed(Event, frozen=True, tag="killed"):
+    """The kill switch, pulled by `who`, has done its work: what the exchange said as proof, a line each."""
+
+    who: str
+    proof: tuple[str, ...]
+
+
 class Repaired(Event, frozen=True, tag="repaired"):
     """Ledger and exchange were found to differ, and what was done about it."""
 
@@ -151,6 +158,13 @@ class Alarmed(Event, frozen=True, tag="alarmed"):
     """Something that a person must look at: it is being worked on, and has not come right in the usual time."""
 
     what: str
+
+
+class Ramped(Event, frozen=True, tag="ramped"):
+    """Of all sizes, budgets and limits `share` may be used from here on, and why."""
+
+    share: Decimal
+    reason: str
 
 
 class Loaded(Event, frozen=True, tag="loaded"):
@@ -180,9 +194,11 @@ AnyEvent = (
     | Protected
     | Commanded
     | Switched
+    | Killed
     | Repaired
     | Accepted
     | Alarmed
+    | Ramped
     | Loaded
     | Stepped
 )

@@ -16,6 +16,13 @@ class Params(BaseModel):
     base_size_usdt: float = Field(1000.0, gt=0)
     budget_usdt: float = Field(math.inf, gt=0, allow_inf_nan=True)
 
+    def scaled(self, share: float) -> Self:
+        """The same with `share` of every size in USDT."""
+        if share == 1.0:
+            return self
+        sizes = [name for name in type(self).model_fields if name.endswith("_usdt")]
+        return self.model_copy(update={name: getattr(self, name) * share for name in sizes})
+
 
 class DivergenceParams(Params):
     """Every number of the divergence rule, as `[strategy.divergence]` of config.toml names it.
