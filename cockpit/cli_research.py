@@ -42,8 +42,8 @@ Assets = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", rich_help_panel=WALK, help="The N with the longest history (default: all)"),
 ]
-Fresh = Annotated[
-    bool, typer.Option("--fresh", rich_help_panel=WALK, help="Begin no model with the one of the segment before.")
+Warm = Annotated[
+    bool, typer.Option("--warm", rich_help_panel=WALK, help="Begin each model with the one of the segment before.")
 ]
 Resume = Annotated[
     str | None, typer.Option(metavar="ID", rich_help_panel=WALK, help="Go on with a sweep that was interrupted.")
@@ -113,7 +113,7 @@ def sweep(
     purge: Purge = None,
     epochs: Epochs = None,
     assets: Assets = None,
-    fresh: Fresh = False,
+    warm: Warm = False,
     resume: Resume = None,
     data: Data = None,
     funding: Funding = None,
@@ -137,7 +137,7 @@ def sweep(
     from cockpit.commands import research
 
     run = research.Run(None, data, funding, from_, to, seed, train_bars, tuple(set_ or ()), config)
-    walk = research.Walk(train_days, test_days, purge, epochs, assets, fresh, resume)
+    walk = research.Walk(train_days, test_days, purge, epochs, assets, warm, resume)
     research.sweep(strategy, run, walk, grid=grid or (), trials=trials, on=on, as_json=json, quiet=quiet)
 
 
@@ -175,7 +175,8 @@ def walk_forward(ctx: typer.Context, strategy: StrategyName, quiet: Quiet = Fals
 
     Each segment's model, thresholds and universe come from the bars before it alone. What all segments decided is
     stitched to one run out of sample, with costs, beside equal weights and fixed clusters. A walk that was
-    interrupted goes on with --resume. All options: python -m core.research walk-forward --help.
+    interrupted goes on with --resume; --report FILE puts its report there. All options: python -m core.research
+    walk-forward --help.
 
     Example:  cockpit walk-forward cluster --data perp-1h --train-days 252 --test-days 63
     """

@@ -59,7 +59,7 @@ class Walk(NamedTuple):
     purge: int | None = None
     epochs: int | None = None
     assets: int | None = None
-    fresh: bool = False
+    warm: bool = False
     resume: str | None = None
 
 

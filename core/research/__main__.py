@@ -71,7 +71,7 @@ def _walk_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--purge", type=int, default=0, metavar="BARS", help="left out between both")
     command.add_argument("--epochs", type=int, metavar="N", help="of each training")
     command.add_argument("--assets", type=int, metavar="N", help="the N with the longest history (default: all)")
-    command.add_argument("--fresh", action="store_true", help="begin no model with the one before")
+    command.add_argument("--warm", action="store_true", help="begin each model with the one before")
     command.add_argument("--resume", metavar="ID", help="go on with one that was interrupted")
 
 
@@ -122,7 +122,7 @@ def _on_this_machine(place: str) -> None:
 def _swept(given: argparse.Namespace) -> int:
     axes = axes_of(given.grid)
     _on_this_machine(given.on)
-    own = ("train_days", "test_days", "epochs", "assets", "fresh", "purge", "resume")
+    own = ("train_days", "test_days", "epochs", "assets", "warm", "purge", "resume")
     if wrong := next((name for name in own if getattr(given, name)), ""):
         raise UserError(f"--{wrong.replace('_', '-')}: goes with a walk-forward, as of `sweep cluster`", code=2)
     if given.strategy in BASELINES:

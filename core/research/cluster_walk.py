@@ -68,7 +68,11 @@ class ClusterWalk:
     """A walk-forward over `panel`; `name`, `venue`, `manifest` of its data.
 
     `first`: the row where testing begins, or later (0: as soon as there is enough to learn from). `purge`: bars
-    left out before each test. `warm`: begin a model with the one before. `most`: of so many assets at most."""
+    left out before each test. `most`: of so many assets at most.
+
+    `warm`: begin each model with the one before, unless that holds nothing. Its steps then add up from segment to
+    segment, and early stopping bounds those of one alone: what the loss rewards beside a profit, to trade ever
+    less, it gets in the end. So models begin afresh where nothing else is asked for."""
 
     panel: Panel
     recipe: ClusterTraining
@@ -78,7 +82,7 @@ class ClusterWalk:
     manifest: str = ""
     first: int = 0
     purge: int = 0
-    warm: bool = True
+    warm: bool = False
     most: int | None = None
 
     def segments(self) -> tuple[Segment, ...]:

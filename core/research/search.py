@@ -106,7 +106,8 @@ def search(
 
     UserError: parameters, too few data, a folder of another search, or not one set that could be walked."""
     walks = _aligned(base, recipes(base.recipe, sets))
-    made_of = identity(base.panel, (), base.recipe.model_dump(), sets, base.first, base.most, base.warm)
+    account = base.account.params.model_dump(), base.account.gate, base.account.cash
+    made_of = identity(base.panel, (), base.recipe.model_dump(), sets, base.first, base.most, base.warm, account)
     tried: list[Tried] = []
     for number, (given, walk) in enumerate(zip(sets, walks, strict=True)):
 

@@ -44,7 +44,7 @@ class Request(msgspec.Struct, frozen=True):
     start: str = ""
     end: str = ""
     recipe: dict[str, str] = {}
-    fresh: bool = False
+    warm: bool = False
     assets: int | None = None
     purge: int = 0
     grid: tuple[str, ...] = ()
@@ -71,7 +71,9 @@ def walk_forward(given: argparse.Namespace) -> str:
         write_walk(file, document, analyses, groups)
     content = msgspec.json.encode(document)
     stored.put(folder / "result.json", content)
-    return content.decode() if given.json else walked.text(document)
+    if given.json:
+        return content.decode()
+    return f"{walked.text(document)}\n\nreport        {given.report or folder / REPORT}"
 
 
 def sweep(given: argparse.Namespace) -> str:
@@ -106,7 +108,7 @@ def _asked(given: argparse.Namespace, home: Path) -> tuple[Request, Path]:
     recipe |= {name: str(value) for name in SHORT if (value := getattr(given, name)) is not None}
     request = Request(
         given.strategy, _whole(given.data), _whole(given.funding), given.manifest, given.start or "",
-        given.end or "", recipe, given.fresh, given.assets, given.purge, tuple(getattr(given, "grid", ())),
+        given.end or "", recipe, given.warm, given.assets, given.purge, tuple(getattr(given, "grid", ())),
         getattr(given, "trials", None),
     )  # fmt: skip
     folder = home / f"{stamp(wall_ms())}-{given.strategy}-{random_name()[:4]}"
@@ -141,7 +143,7 @@ def _walk(request: Request, settings: Settings, config: Path | None) -> ClusterW
         manifest,
         first,
         request.purge,
-        not request.fresh,
+        request.warm,
         request.assets,
     )
 

@@ -29,10 +29,6 @@ DRAWN = {
 }
 """Which numbers of a training are drawn from segment to segment, and their titles."""
 TABLED: dict[str, tuple[str, int]] = {
-    "first_training_loss": ("training loss, begun", 3),
-    "training_loss": ("kept", 3),
-    "first_validation_loss": ("validation loss, begun", 3),
-    "validation_loss": ("kept", 3),
     "threshold": ("entry", 2),
     "stop_threshold": ("stop", 2),
     "similarity_threshold": ("similarity", 2),
@@ -43,8 +39,9 @@ TABLED: dict[str, tuple[str, int]] = {
     "held": ("held", 1),
 }
 """Numbers of a training in the table, with their head and decimals; other numbers follow by name."""
-COUNTS = ("epochs", "best_epoch", "warm")
-"""What is told in words instead."""
+TOLD = ("epochs", "best_epoch", "warm", "first_training_loss", "training_loss", "first_validation_loss",
+        "validation_loss")  # fmt: skip
+"""What the columns before them tell."""
 NAMED = 40
 """Members of a cluster that are named."""
 
@@ -112,7 +109,7 @@ def _segment(row: SegmentFigures) -> str:
 def _learned(rows: Sequence[SegmentFigures], params: Params) -> str:
     """The numbers of every training, those that tell most drawn from segment to segment."""
     names = [name for name in TABLED if name in rows[0].training]
-    names += [name for name in rows[0].training if name not in TABLED and name not in COUNTS]
+    names += [name for name in rows[0].training if name not in TABLED and name not in TOLD]
     if not names:
         return ""
     plots = [
@@ -121,7 +118,11 @@ def _learned(rows: Sequence[SegmentFigures], params: Params) -> str:
         if name in rows[0].training
     ]
     counted = "epochs" in rows[0].training
-    heads = ["segment", *(("begun", "epoch", "ended by") if counted else ()), *map(_head, names)]
+    heads = [
+        "segment",
+        *(("begun", "epoch", "ended by", "training loss", "validation loss") if counted else ()),
+        *map(_head, names),
+    ]
     body = (
         cell(str(row.number + 1))
         + (_ended(row.training, params) if counted else "")
@@ -133,7 +134,8 @@ def _learned(rows: Sequence[SegmentFigures], params: Params) -> str:
         about += (
             " Of all epochs the one with the lowest loss in validation is kept, which may be that before the first"
             f" step. Patience ends a training after {params.get('train.patience', 'so many')} epochs without a"
-            " better one. Losses are per bar: minus the Sharpe ratio, plus the price of turnover and leverage."
+            " better one. Losses, of the begin and of the model kept, are per bar: minus the Sharpe ratio, plus the"
+            " price of turnover and leverage."
         )
     return section("What was learned", about, two(*plots), f'<div class="wide">{table(heads, body)}</div>')
 
@@ -161,12 +163,16 @@ def _numbers(count: int) -> tuple[tuple[float, str], ...]:
 
 
 def _ended(training: Mapping[str, float | None], params: Params) -> str:
-    """How a training began, which epoch was kept, and why there were no more."""
+    """How a training began, which epoch was kept, why there were no more, and the losses from begin to end."""
     best, last = (int(training.get(name) or 0) for name in ("best_epoch", "epochs"))
     asked = params.get("train.epochs", last)
     why = "patience" if isinstance(asked, int) and last < asked else "epochs"
     begun = "warm" if training.get("warm") else "afresh"
-    return cell(begun) + cell(f"{best} of {last}") + cell(why)
+    losses = (
+        f"{number(training.get(f'first_{name}_loss'))} → {number(training.get(f'{name}_loss'))}"
+        for name in ("training", "validation")
+    )
+    return "".join(map(cell, (begun, f"{best} of {last}", why, *losses)))
 
 
 def _clusters(groups: Groups) -> str:

@@ -174,12 +174,12 @@ async def test_a_sweep_is_told_as_it_words_itself(shell: Shell) -> None:
 async def test_a_sweep_of_the_cluster_model_takes_the_options_of_its_walks(shell: Shell) -> None:
     line = (
         "sweep cluster --grid n_clusters=5,10 --train-days 252 --test-days 63 --purge 24 --epochs 9 --assets 8 "
-        "--fresh --seed 5 -q"
+        "--warm --seed 5 -q"
     )
     assert (await shell(line)).code == 0
     assert shell.asked["words"] == [
         "cluster", "--seed", "5", "--grid", "n_clusters=5,10", "--train-days", "252", "--test-days", "63",
-        "--purge", "24", "--epochs", "9", "--assets", "8", "--fresh",
+        "--purge", "24", "--epochs", "9", "--assets", "8", "--warm",
     ]  # fmt: skip
     assert (await shell("sweep cluster --resume 20240101-000000-cluster-ab12 -q")).code == 0
     assert shell.asked["words"] == ["cluster", "--resume", "20240101-000000-cluster-ab12"]
@@ -192,10 +192,10 @@ async def test_a_walk_of_nothing_is_wrong_usage(shell: Shell, option: str) -> No
 
 
 async def test_a_walk_forward_passes_every_option_on(shell: Shell) -> None:
-    done = await shell("walk-forward cluster --data perp-1h --train-days 252 --fresh --set k=40 -q --json")
+    done = await shell("walk-forward cluster --data perp-1h --train-days 252 --warm --set k=40 -q --json")
     assert (done.code, done.out, done.err) == (0, '{"segments": 3}\n', "")
     assert shell.asked["words"] == [
-        "cluster", "--data", "perp-1h", "--train-days", "252", "--fresh", "--set", "k=40", "--json"
+        "cluster", "--data", "perp-1h", "--train-days", "252", "--warm", "--set", "k=40", "--json"
     ]  # fmt: skip
 
 

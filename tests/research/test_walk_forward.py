@@ -151,12 +151,12 @@ def test_an_interrupted_walk_goes_on_as_if_it_had_never_stopped(tmp_path: Path) 
 def test_a_folder_of_another_walk_is_refused(tmp_path: Path) -> None:
     small_walk().train(tmp_path, silent)
     with pytest.raises(UserError, match="another walk"):
-        replace(small_walk(), warm=False).train(tmp_path, silent)
+        replace(small_walk(), warm=True).train(tmp_path, silent)
 
 
 def test_warm_models_begin_with_the_one_before_and_fresh_ones_do_not(tmp_path: Path) -> None:
     still = RECIPE.model_copy(update={"frozen": ("centroids",)})
-    warm = replace(small_walk(), recipe=still)
+    warm = replace(small_walk(), recipe=still, warm=True)
 
     def centroids(folder: Path, walked: ClusterWalk) -> list[Floats]:
         return [load(folder / kept.model).model.centroids for kept in walked.train(folder, silent)]
