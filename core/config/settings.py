@@ -12,6 +12,7 @@ import platformdirs
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from core.config.base import Exact, Names, Seconds, Section
+from core.config.health import Health
 from core.config.live import Live, Notify
 from core.domain.errors import UserError
 from core.strategies.params import ClusterParams, DivergenceParams
@@ -224,6 +225,11 @@ class Paths(Section):
         return self.home / "engine.lock"
 
     @property
+    def kill(self) -> Path:
+        """Where a file of this name lies, everything is closed and the account halted."""
+        return self.home / "KILL"
+
+    @property
     def exchange(self) -> Path:
         """The local exchange's account."""
         return self.home / "exchange"
@@ -289,6 +295,7 @@ class Settings(Section):
     notify: Notify = Notify()
     backtest: Backtest = Backtest()
     train: Train = Train()
+    health: Health = Health()
     paths: Paths = Field(default_factory=lambda: Paths.model_validate({}))
     log: Log = Log()
 
