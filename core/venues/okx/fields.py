@@ -6,7 +6,6 @@ side that is none) is refused here, by one of `UNREADABLE`, so that no such thin
 
 from collections.abc import Mapping
 from decimal import Decimal
-from math import isfinite
 from typing import Any
 
 Raw = Mapping[str, Any]
@@ -19,6 +18,7 @@ LONGEST = 64
 """Characters of a number: OKX's have twenty at most."""
 MAGNITUDE = 24
 """Powers of ten that a number may be away from one: money, prices and sizes are far nearer."""
+LARGEST = 10.0**MAGNITUDE
 
 
 def exact(text: Any) -> Decimal:
@@ -38,10 +38,10 @@ def positive(text: Any) -> Decimal:
 
 
 def real(text: Any) -> float:
-    """A number that need not be exact; ValueError unless it is finite."""
+    """A number that need not be exact; ValueError for one that cannot have been meant."""
     value = float(_short(text))
-    if not isfinite(value):
-        raise ValueError(f"{text} is not finite")
+    if not abs(value) < LARGEST:
+        raise ValueError(f"{text} cannot be meant")
     return value
 
 
