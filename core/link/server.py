@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import stat
+import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import islice
@@ -55,7 +56,7 @@ _log = logging.getLogger(__name__)
 
 
 class LinkServer:
-    """Serves the engine's socket at `path` to any number of clients.
+    """Serves the engine's socket at `path` to any number of clients of its own user.
 
     `handle` answers commands; a UserError it raises becomes a refusal. `log_limit` lines are kept: a client
     that falls behind by more is told of the gap. A new client gets the last `history` of them.
@@ -156,6 +157,9 @@ class LinkServer:
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
         try:
+            if peer_uid(writer.get_extra_info("socket")) != os.getuid():
+                _log.warning("another user has opened the engine's socket, and was not heard")
+                return
             async with asyncio.timeout(SILENCE):
                 hello = await _read(reader)
             if not isinstance(hello, Hello):
@@ -282,6 +286,15 @@ async def _read(reader: asyncio.StreamReader) -> FromClient:
         return from_client(await read_body(reader, MAX_COMMAND))
     except msgspec.MsgspecError as error:
         raise ValueError(f"not a message of this link: {error}") from error
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """The user id of whoever opened the other end, as the kernel knows it; our own where the system cannot tell
+    (there the modes of folder and socket stand alone)."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return os.getuid()
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", told)[1])
 
 
 def _lock(path: Path) -> int:

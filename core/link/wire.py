@@ -120,14 +120,21 @@ def frame(message: FromServer | FromClient) -> bytes:
 
 def from_server(body: bytes) -> FromServer:
     """A server's message. Raises msgspec.MsgspecError where it is not one."""
-    message: FromServer = _from_server.decode(body)
+    message: FromServer = _decoded(_from_server, body)
     return message
 
 
 def from_client(body: bytes) -> FromClient:
     """A client's message. Raises msgspec.MsgspecError where it is not one."""
-    message: FromClient = _from_client.decode(body)
+    message: FromClient = _decoded(_from_client, body)
     return message
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except RecursionError:  # Of a field that nobody reads, too: whoever writes such bytes is no program of ours.
+        raise msgspec.DecodeError("nested too deeply") from None
 
 
 def topic_value(topic: Topic) -> Any:
