@@ -44,6 +44,10 @@ class MarketState:
     def last_bar(self) -> Bar | None:
         return self._closes[-1] if self._closes else None
 
+    def marks(self) -> dict[str, Decimal]:
+        """The mark price of each instrument that has told one."""
+        return {name: mark.price for name, mark in self._marks.items()}
+
     def price(self, instrument: str) -> float:
         """The mark, else the last trade, else the last close; nan where nothing was heard yet."""
         if instrument in self._marks:
@@ -58,10 +62,21 @@ class MarketState:
         ticker = self._tickers.get(instrument)
         return (ticker.bid + ticker.ask) / 2 if ticker and 0 < ticker.bid < ticker.ask else None
 
+    def touch(self, instrument: str, buy: bool) -> Decimal | None:
+        """The best price on one's own side of the book, as last heard; None before."""
+        ticker = self._tickers.get(instrument)
+        return None if ticker is None else ticker.bid if buy else ticker.ask
+
     def trouble(self) -> str:
         """Which streams are not live, in words; empty when all are."""
-        wrong = [f"{s.key} is {s.state}" for s in self._states.values() if s.state is not StreamState.LIVE]
+        wrong = [f"{s.key} is {s.state}" for s in self._states.values() if _ill(s)]
         return f"{len(wrong)} streams are not live: {wrong[0]}" if wrong else ""
+
+    def subscriptions(self) -> tuple[int, int, str]:
+        """How many subscriptions are live, of how many, and the first that is not, with what is wrong with it."""
+        states = self._states.values()
+        wrong = [f"{s.key} is {s.state}" + (f": {s.detail}" if s.detail else "") for s in states if _ill(s)]
+        return len(states) - len(wrong), len(states), wrong[0] if wrong else ""
 
     def rows(self) -> list[Stream]:
         """One row an asset, for the screen."""
@@ -83,3 +98,7 @@ class MarketState:
             if worst in states:
                 return worst.value
         return StreamState.LIVE.value if instrument in self._tickers else "waiting"
+
+
+def _ill(status: StreamStatus) -> bool:
+    return status.state is not StreamState.LIVE

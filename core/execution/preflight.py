@@ -165,9 +165,8 @@ async def _instruments(venue: Venue, names: Sequence[str], known: Known) -> list
 def _changes(name: str, old: Instrument | None, new: Instrument | None, held: Decimal | None) -> Iterator[Check]:
     """What is otherwise about an instrument than at the last run."""
     if new is None:
-        level, way = (
-            ("bad", "close it by hand at the exchange") if held else ("warn", "take it out of universe.assets")
-        )
+        level: Level = "bad" if held else "warn"
+        way = "close it by hand at the exchange" if held else "take it out of universe.assets"
         yield Check(
             "instruments", level, f"{name} is not listed{f', {held} contracts are held' if held else ''}", way
         )

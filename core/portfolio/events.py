@@ -8,6 +8,7 @@ from decimal import Decimal
 import msgspec
 
 from core.domain.account import Bill
+from core.domain.instrument import Instrument
 from core.domain.orders import Fill, Intent, Order, OrderReport, Protection
 from core.domain.trading import BY_HAND
 
@@ -167,6 +168,12 @@ class Ramped(Event, frozen=True, tag="ramped"):
     reason: str
 
 
+class Listed(Event, frozen=True, tag="listed"):
+    """What instruments are like that were not known, or not so, at the last run: contract, lot, tick."""
+
+    instruments: tuple[Instrument, ...]
+
+
 class Loaded(Event, frozen=True, tag="loaded"):
     """A model bundle went into service."""
 
@@ -197,6 +204,7 @@ AnyEvent = (
     | Killed
     | Repaired
     | Accepted
+    | Listed
     | Alarmed
     | Ramped
     | Loaded
