@@ -8,6 +8,8 @@ from typing import Self
 from core.domain.errors import UserError
 
 SECRET_NAMES = ("OKX_API_KEY", "OKX_API_SECRET", "OKX_API_PASSPHRASE")
+NOTIFY_URLS = "COCKPIT_NOTIFY_URLS"
+"""Addresses of apprise, separated by white space. They hold tokens and passwords."""
 
 
 class Secrets:
@@ -36,6 +38,12 @@ class Secrets:
                 " or use --venue demo, which needs none"
             )
         return cls(*(given[name] for name in SECRET_NAMES))
+
+
+def notify_urls(folder: Path | None = None, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Where notifications go, by the environment, else by `.env` in `folder` (default: the working folder)."""
+    given = {**_dotenv((folder or Path.cwd()) / ".env"), **(os.environ if environ is None else environ)}
+    return tuple(given.get(NOTIFY_URLS, "").split())
 
 
 def _dotenv(file: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from core.engine import doctor, licence, supervisor
 from core.engine.commands import Commands
 from core.engine.exchange import ExchangeProcess
 from core.engine.narrator import Narrator
+from core.engine.notify import Notifier
 from core.engine.snapshots import Lag, Phase, snapshot
 from core.engine.summary import summary
 from core.link.server import LinkServer
@@ -50,6 +51,7 @@ class Session:
         self._run: supervisor.Run | None = None
         self._exchange: ExchangeProcess | None = None
         self._decided = ""
+        self.notifier = Notifier(settings.notify, MODES[settings.venue.name], self._untold)
         self._commands = Commands(self.view, self.stopping)
         self._name = iso(wall_ms())
         self._link = LinkServer(settings.paths.socket, self._commands.handle, session=self._name)
@@ -63,10 +65,13 @@ class Session:
         self.narrator.sink(self._link.log)
         self.narrator.sink(lambda line: log.info("%s %s %s", iso(line.ts), line.kind, line.text))
         self.narrator.sink(self._alarm)
+        self.narrator.sink(self.notifier.sink)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._signalled, number)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self._kill)
         await self._link.start()
-        background = [asyncio.create_task(self._publish()), asyncio.create_task(self._measure())]
+        works = (self._publish(), self._measure(), self.notifier.run())
+        background = [asyncio.create_task(each) for each in works]
         work = asyncio.create_task(self._work(), name="work")
         stop = asyncio.create_task(self.stopping.wait())
         try:
@@ -78,6 +83,7 @@ class Session:
             return None
         except Exception as error:
             self.phase = Phase("failed", str(error) or type(error).__name__)
+            self.notifier.note("alarms", wall_ms(), f"the engine has ended: {self.phase.detail}")
             self._link.publish(self.view())
             raise
         finally:
@@ -86,6 +92,7 @@ class Session:
             if self._exchange is not None:
                 await self._exchange.stop()
             await self._link.close()
+            await self.notifier.close()
 
     # -- the work ---------------------------------------------------------------------------------
 
@@ -122,6 +129,7 @@ class Session:
         engine = run.engine
         self._run, self._commands.engine = run, engine
         engine.journal.listen(self._heard)
+        self.notifier.follow(engine.journal)
         self._base = self._status()
         self._enter("trading", "")
         tasks = [
@@ -191,6 +199,10 @@ class Session:
         if line.level == "bad":
             self._say(f"{iso(line.ts)}  {line.kind}: {line.text}")
 
+    def _untold(self, text: str) -> None:
+        """Notifications do not arrive: who is at the terminal should know."""
+        self.narrator.say(wall_ms(), "engine", "warn", text)
+
     def _say(self, text: str) -> None:
         if self.headless and not self.quiet:
             print(text, flush=True)
@@ -238,6 +250,13 @@ class Session:
     def _signalled(self, number: int) -> None:
         self.code = 130 if number == signal.SIGINT else 0
         self.stopping.set()
+
+    def _kill(self) -> None:
+        """The kill switch by signal; before there is an engine, the file that it obeys as it starts."""
+        if self._run is not None:
+            self._run.engine.kill.pull("signal", "SIGUSR1")
+        else:
+            self.settings.paths.kill.touch(mode=0o600)
 
     def _log_to_file(self) -> None:
         handler = RotatingFileHandler(self.settings.paths.logs / "session.log", maxBytes=5_000_000, backupCount=3)

@@ -130,7 +130,7 @@ def mean(costs: Sequence[float], values: Sequence[float]) -> Cost:
 
 
 def student(freedom: int) -> float:
-    """The 97.5% quantile of Student's t with `freedom` >= 4 degrees, to 0.002 (Abramowitz and Stegun 26.7.5)."""
+    """The 97.5% quantile of Student's t with `freedom` >= 4 degrees, to 0.01 (Abramowitz and Stegun 26.7.5)."""
     z, v = _Z, float(freedom)
     return (
         z
