@@ -62,6 +62,7 @@ def make_limits(settings: Settings, taker: Decimal) -> Limits:
         min_liquidation_distance=risk.min_liquidation_distance,
         max_daily_loss=risk.max_daily_loss,
         max_drawdown=risk.max_drawdown,
+        max_slice=min(settings.execution.slice_usdt, settings.execution.max_unhedged_usdt),
     )
 
 

@@ -173,6 +173,7 @@ class Trader:
                 (prices[specs[0].id], prices[specs[1].id]),
                 (turnover[0], turnover[1]),
                 origin,
+                self.limits.max_slice,
             )
         except Unsizable as error:
             return None, str(error)
@@ -185,7 +186,11 @@ class Trader:
         spec, prices = self._by_asset[self._pairs[target.pair].a], self.prices(bar)
         if spec.id not in prices:
             return None, f"{target.pair} has no price yet"
-        intent = target_intent(names.peek(), bar.close_ms, self.strategy.name, target, book, spec, prices[spec.id])
+        made = names.peek(), bar.close_ms, self.strategy.name
+        try:
+            intent = target_intent(*made, target, book, spec, prices[spec.id], self.limits.max_slice)
+        except Unsizable as error:
+            return None, str(error)
         return (None, "") if intent is None else self._asked(intent, bar, standing)
 
     def _asked(self, intent: Intent, bar: Bar, standing: Standing) -> tuple[Intent | None, str]:

@@ -17,6 +17,7 @@ from core.domain.market import Bar
 from core.domain.orders import Action, Intent, Origin, base36
 from core.domain.trading import TradingState
 from core.execution.executor import Executor
+from core.execution.exposure import CROSSING, Policy
 from core.execution.failpoint import failpoint
 from core.execution.journal import Journal
 from core.execution.netting import crossed, crossings
@@ -48,6 +49,7 @@ class Walk:
         *,
         expiry_ms: int,
         catastrophe_share: Decimal,
+        policy: Policy = CROSSING,
     ) -> None:
         self.venue = venue
         self.journal = journal
@@ -55,7 +57,7 @@ class Walk:
         self.instruments = instruments
         self.orders = Orders(venue, journal, expiry_ms)
         self.guard = Guard(venue, journal, catastrophe_share)
-        self.executor = Executor(venue, journal, self.orders, self.guard, instruments)
+        self.executor = Executor(venue, journal, self.orders, self.guard, venue.instruments, policy)
         self.reconciler = Reconciler(venue, journal, self.orders, self.guard, instruments)
         self.verdict = Verdict(("not yet reconciled",), ())
         self.views: dict[str, View] = {}

@@ -43,7 +43,7 @@ class Tape(NamedTuple):
     `open`, `close` (T, N); `rate` (T, N) funding settled at each bar's open, 0 where none is; `settles` (T,)
     whether any is. `legs` (2, P): asset numbers of a and b. `hedge` (P,): value of leg b for a value of 1 in
     leg a: 1 is dollar-neutral, 0 makes leg a a position of its own. `specs` (N, 4): units of the asset in a lot,
-    the smallest and the largest order in lots, and the tick that quotes lie on (0: they lie anywhere).
+    the smallest and the largest size in lots, and the tick that quotes lie on (0: they lie anywhere).
     """
 
     open: Floats

@@ -45,6 +45,7 @@ from core.domain.errors import UserError
 from core.domain.instrument import Instrument, Pair
 from core.domain.market import Floats
 from core.execution.risk import Limits
+from core.execution.slices import MOST_SLICES, largest, smallest
 from core.features.bounds import reference
 from core.features.pairs import PairFeatures
 from core.features.replayed import chunks
@@ -189,7 +190,7 @@ def tape_of(
     order = {asset: i for i, asset in enumerate(panel.assets)}
     legs = np.array([(order[pair.a], order[pair.b or pair.a]) for pair in pairs], np.int64).reshape(-1, 2)
     specs = [
-        (i.contract * i.lot, max(i.lot, i.min_size) / i.lot, i.max_market_size / i.lot, i.tick) for i in instruments
+        (i.contract * i.lot, smallest(i) / i.lot, MOST_SLICES * largest(i) / i.lot, i.tick) for i in instruments
     ]
     return Tape(
         panel.open,

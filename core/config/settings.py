@@ -12,6 +12,7 @@ import platformdirs
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from core.config.base import Exact, Names, Seconds, Section
+from core.config.execution import Execution
 from core.config.health import Health
 from core.config.live import Live, Notify
 from core.domain.errors import UserError
@@ -291,6 +292,7 @@ class Settings(Section):
     engine: Engine = Engine()
     strategy: Strategy = Strategy()
     risk: Risk = Risk()
+    execution: Execution = Execution()
     live: Live = Live()
     notify: Notify = Notify()
     backtest: Backtest = Backtest()

@@ -73,8 +73,8 @@ class Book(msgspec.Struct, frozen=True, gc=False):
 
     `side` is +1 for long the spread (long a, short b), -1 for short. `opened` is the market time of the
     deciding bar's close. `gross` is the entry notional of both legs, `fees` and `funding` are signed sums
-    (negative: paid), `realized` what partial closes and unwinds have settled.
-    """
+    (negative: paid), `realized` what partial closes and unwinds have settled. `slices`: in how many parts it
+    was opened, and is closed."""
 
     strategy: str
     pair: str
@@ -91,6 +91,7 @@ class Book(msgspec.Struct, frozen=True, gc=False):
     fees: Decimal
     funding: Decimal
     intent: str
+    slices: int = 1
 
 
 def book_pnl(book: Book, prices: Mapping[str, float]) -> float:

@@ -16,6 +16,7 @@ from core.engine.feed import Feed
 from core.engine.market import MarketState
 from core.engine.narrator import Narrator
 from core.engine.quality import QualityWatch
+from core.execution.exposure import Policy
 from core.execution.journal import Journal
 from core.execution.reconcile import Verdict
 from core.portfolio.events import AnyEvent, Commanded
@@ -48,6 +49,11 @@ class Engine(Walk):
             instruments,
             expiry_ms=int(settings.venue.order_expiry_s * 1000),
             catastrophe_share=settings.risk.catastrophe_share,
+            policy=Policy(
+                settings.execution.passive_s,
+                settings.execution.max_unhedged_usdt,
+                settings.execution.max_unhedged_s,
+            ),
         )
         self.settings = settings
         self.narrator = narrator
@@ -55,7 +61,7 @@ class Engine(Walk):
         self.market = MarketState(list(instruments.values()))
         self.clusters = ClusterWatch(traders)
         self.quality = QualityWatch(settings, journal, venue.instruments, ramps=venue.capabilities.real_money)
-        self.orders.mid = self.market.mid
+        self.orders.mid, self.executor.touch = self.market.mid, self.market.touch
         self.trading = asyncio.Event()
         self._early: list[Candle] | None = []
         self._funding: dict[str, Funding] = {}
@@ -237,7 +243,8 @@ class Engine(Walk):
     @property
     def warning(self) -> str:
         """The worst of what is wrong now, in words; empty when nothing is."""
-        wrongs = [*self.verdict.differences, *self.guard.wrong.values(), self.market.trouble()]
+        wrongs = [*self.executor.alarms, *self.verdict.differences, *self.guard.wrong.values()]
+        wrongs.append(self.market.trouble())
         return next((wrong for wrong in wrongs if wrong), "")
 
     async def command(self, name: str, text: str, who: str, *events: AnyEvent) -> None:

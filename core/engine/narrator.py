@@ -7,6 +7,7 @@ from core.domain.snapshot import LogLine
 from core.domain.trading import TradingState
 from core.execution.journal import Journal
 from core.portfolio.events import (
+    Alarmed,
     AnyEvent,
     Billed,
     Commanded,
@@ -97,6 +98,8 @@ def describe(journal: Journal, event: AnyEvent) -> tuple[str, str, str] | None:
             return "engine", "bad" if state == TradingState.HALTED else "warn", f"{state}: {reason}"
         case Killed(who=who, proof=proof):
             return "engine", "good", f"killed by {who}, and proven: {'; '.join(proof)}"
+        case Alarmed(what=what):
+            return "alarm", "bad", what
         case Repaired(what=what, reason=reason):
             return "repair", "warn", f"{what} ({reason})"
         case Ramped(share=share, reason=reason):

@@ -1,131 +1,241 @@
-"""The two-leg state machine, as a pure function of what the ledger knows.
+"""The state machine of an intent's legs, as a pure function of what the ledger knows.
 
-An opening intent sends its less liquid leg first, then hedges what was filled with the other:
+An opening of two legs sends the less liquid one first and hedges what that one gets with the other, slice by slice
+(one, where nothing asks for more). Where it may be passive, a slice begins with a post-only order at the near
+touch; what that leaves crosses the book.
 
-    planned -> first leg -> second leg -> done
-                  |             '-> second leg refused -> unwinding -> unwound
-                  '-> nothing filled -> aborted
+                       nothing filled, three times
+          +----------------------------------------------> aborted
+          |
+       planned ---> resting ----> crossing ----> hedging ----> done
+          |        (passive)         ^  ^           | |          (both legs match; smaller than wished
+          |            |             |  '- next  <--' |           where a slice has fallen short)
+          '------------|-------------'     slice      | second leg fails three times
+                       '--> hedging, as it fills      v
+                                                  unwinding ---> done (what matches stays), or unwound (nothing)
 
-A closing intent sends both legs at once and never gives up: reducing is always allowed.
+A closing sends both legs at once, slice by slice, and never gives up: reducing is always allowed. A single leg has
+nothing to match. Three arrows lead out of every state:
+
+    more filled than wanted (an order given up for lost, and filled after all)  -> the excess is taken back
+    restarted, or no new exposure wished                                        -> no further first leg; a resting
+                                                                                   order is cancelled
+    a fill after the end -> reopened -> what has come is taken back -> the end that it had
 
 Nothing here remembers: after a crash the same function, asked with the folded ledger, says how to go on. That
-is why there is no illegal transition to guard against: there are no transitions, only positions.
+is why there is no illegal transition to guard against: there are no transitions, only positions. Time is not here
+either: when a resting order has waited long enough, who carries out the steps cancels it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import msgspec
 
 from core.domain.instrument import Instrument
-from core.domain.orders import Action, Intent
+from core.domain.orders import Action, Intent, OrderState, OrderType
+from core.execution.slices import ahead, capped, count, smallest, together
 from core.portfolio.intents import LegProgress
 
 ATTEMPTS = 3
 """Attempts at a leg that adds exposure, before it counts as failed."""
+ZERO = Decimal(0)
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send an order of `size` signed contracts for leg `leg`; `reducing`: it takes exposure back."""
+    """Send an order of `size` signed contracts for leg `leg`; `reducing`: it takes exposure back; `passive`: it is
+    to wait at the near touch, if there is one."""
 
     leg: int
     size: Decimal
     reducing: bool
+    passive: bool = False
 
 
 class Wait(msgspec.Struct, frozen=True):
     """An order is at work (or its fate unknown): do nothing until the exchange has said more."""
 
 
+class Cancel(msgspec.Struct, frozen=True):
+    """Take the resting order of leg `leg` out of the book: what it might still fill is not wanted any more."""
+
+    leg: int
+
+
 class Finish(msgspec.Struct, frozen=True):
-    """The intent has come to its end: done, aborted or unwound."""
+    """The intent has come to its end: done, aborted or unwound. What no order can trade is named in the detail."""
 
     outcome: str
     detail: str = ""
 
 
-Step = tuple[Send, ...] | Wait | Finish
+Step = tuple[Send, ...] | Wait | Cancel | Finish
+Progress = tuple[LegProgress, ...]
+Specs = tuple[Instrument, ...]
 
 
 def next_step(
     intent: Intent,
-    progress: tuple[LegProgress, ...],
+    progress: Progress,
     instruments: Mapping[str, Instrument],
     fresh: bool = True,
+    passive: bool = False,
 ) -> Step:
     """What to do now for `intent`, given how far each of its legs has come.
 
-    `fresh` False (after a restart): an entry that has not traded yet is given up, for its bar is past.
+    `fresh` False (after a restart): no exposure is added beyond what hedges; an entry that has not traded yet is
+    given up, for its bar is past. `passive`: the first leg of a pair may wait in the book.
     """
-    if any(leg.open for leg in progress):
+    specs = tuple(instruments[leg.instrument] for leg in intent.legs)
+    if any(leg.open and not leg.resting for leg in progress):
         return Wait()
+    if progress[0].reopened:
+        return _restoring(progress, specs)
     if intent.action is Action.CLOSE:
-        return _closing(intent, progress, instruments)
+        return _closing(intent, progress, specs)
+    excess = _excess(progress, specs)
+    if excess:
+        return excess
     if len(intent.legs) == 1:
-        return _single(intent, progress[0], instruments, fresh)
-    return _opening(intent, progress, instruments, fresh)
+        return _single(intent, progress[0], specs, fresh)
+    return _opening(intent, progress, specs, fresh, passive)
 
 
-def smallest(instrument: Instrument) -> Decimal:
-    """The smallest order the venue takes, in contracts: what is less cannot be sent."""
-    return max(instrument.lot, instrument.min_size)
+def unhedged(intent: Intent, progress: Progress, instruments: Mapping[str, Instrument]) -> tuple[Decimal, ...]:
+    """Signed contracts of each leg that should be matched by the other and are not; 0 where less than the other's
+    least order is missing. Of an intent that was reopened: all that has come since, or left."""
+    specs = tuple(instruments[leg.instrument] for leg in intent.legs)
+    nothing = tuple(ZERO for _ in specs)
+    if progress[0].reopened:
+        return tuple(leg.filled - leg.wanted for leg in progress)
+    if len(specs) == 1:
+        return nothing
+    closing = intent.action is Action.CLOSE
+    lefts = [leg.filled - leg.wanted if closing else leg.filled for leg in progress]
+    sizes = [abs(leg.size) for leg in intent.legs]
+    if not all(sizes):
+        return tuple(lefts)  # Half a pair is closed: no leg of it is hedged.
+    shares = [abs(left) / size for left, size in zip(lefts, sizes, strict=True)]
+    most, least = (0, 1) if shares[0] >= shares[1] else (1, 0)
+    missing = specs[least].round_size(sizes[least] * shares[most]) - abs(lefts[least])
+    if missing < smallest(specs[least]):
+        return nothing
+    alone = specs[most].round_size(sizes[most] * (shares[most] - shares[least])).copy_sign(lefts[most])
+    return (alone, ZERO) if most == 0 else (ZERO, alone)
 
 
-def _closing(intent: Intent, progress: tuple[LegProgress, ...], instruments: Mapping[str, Instrument]) -> Step:
-    sends = []
-    for index, (leg, done) in enumerate(zip(intent.legs, progress, strict=True)):
-        rest = done.wanted - done.filled
-        if abs(rest) >= smallest(instruments[leg.instrument]):
-            sends.append(Send(index, rest, reducing=True))
-    return tuple(sends) if sends else Finish("done")
+def _restoring(progress: Progress, specs: Specs) -> Step:
+    """Back to what the intent had when it ended: what has come since was meant for a moment that is past."""
+    if any(leg.resting for leg in progress):
+        return Cancel(next(index for index, leg in enumerate(progress) if leg.resting))
+    rests = [leg.wanted - leg.filled for leg in progress]
+    sends = _sends((capped(rest, spec) for rest, spec in zip(rests, specs, strict=True)), specs)
+    outcome = "done" if any(leg.wanted for leg in progress) else "unwound"
+    return sends or _end(outcome, "what came after the end was taken back", progress, specs, rests)
 
 
-def _single(intent: Intent, done: LegProgress, instruments: Mapping[str, Instrument], fresh: bool) -> Step:
+def _closing(intent: Intent, progress: Progress, specs: Specs) -> Step:
+    rests = [leg.wanted - leg.filled for leg in progress]
+    sizes = [leg.size for leg in intent.legs]
+    steps = together(rests, sizes, count(intent.slices, intent.legs, specs), specs)
+    return _sends(steps, specs) or _end("done", "", progress, specs, rests)
+
+
+def _excess(progress: Progress, specs: Specs) -> tuple[Send, ...]:
+    """What an opening has got beyond its wish: an order that was given up for lost has been filled after all."""
+    over = (
+        leg.wanted - leg.filled if leg.filled * leg.wanted > 0 and abs(leg.filled) > abs(leg.wanted) else ZERO
+        for leg in progress
+    )
+    return _sends((capped(size, spec) for size, spec in zip(over, specs, strict=True)), specs)
+
+
+def _single(intent: Intent, done: LegProgress, specs: Specs, fresh: bool) -> Step:
     """One leg has nothing to match: what it got is its position, and the next bar may ask for the rest."""
-    rest = done.wanted - done.filled
-    if abs(rest) < smallest(instruments[intent.legs[0].instrument]):
+    if abs(done.wanted - done.filled) < smallest(specs[0]):
         return Finish("done")
-    if done.attempts >= ATTEMPTS or not (fresh or done.filled):
+    if done.failures >= ATTEMPTS or not (fresh or done.filled):
         return Finish("done") if done.filled else Finish("aborted", _why(done) or "restarted before it traded")
-    return (Send(0, rest, reducing=False),)
+    step = ahead(done.wanted, done.filled, count(intent.slices, intent.legs, specs), specs[0])
+    return (Send(0, step, reducing=False),)
 
 
-def _opening(
-    intent: Intent,
-    progress: tuple[LegProgress, ...],
-    instruments: Mapping[str, Instrument],
-    fresh: bool,
-) -> Step:
+def _opening(intent: Intent, progress: Progress, specs: Specs, fresh: bool, passive: bool) -> Step:
     one, two = intent.order
     first, second = progress[one], progress[two]
-    spec_one, spec_two = (instruments[intent.legs[i].instrument] for i in (one, two))
-
-    if second.attempts == 0 and first.filled == 0:
-        if first.last is not None and first.last.filled:
-            # Its last order traded and yet nothing is held: it got too little to hedge and was taken back.
-            return Finish("unwound", "the first leg got less than the least order of the second")
-        if not fresh or first.attempts >= ATTEMPTS:
-            return Finish("aborted", _why(first) or "the engine was restarted before it traded")
-        return (Send(one, first.wanted, reducing=False),)
+    spec_one, spec_two = specs[one], specs[two]
 
     # The hedge matches what the first leg got, not what it wanted: a part fill makes a smaller pair.
     hedge = spec_two.round_size(second.wanted * first.filled / first.wanted)
     missing = hedge - second.filled
     unmatched = abs(missing) >= smallest(spec_two)
-    if unmatched and second.attempts < ATTEMPTS:
-        return (Send(two, missing, reducing=False),)
+    beyond = missing * second.wanted < 0
+    if unmatched and (beyond or second.failures < ATTEMPTS):
+        return (Send(two, capped(missing, spec_two), reducing=beyond),)
+    if first.resting:
+        return Cancel(one) if unmatched or not fresh else Wait()
+
+    if fresh and second.failures < ATTEMPTS and _goes_on(first):
+        step = ahead(first.wanted, first.filled, count(intent.slices, intent.legs, specs), spec_one)
+        if abs(step) >= smallest(spec_one):
+            crossing = first.last is not None and first.last.order.type is OrderType.POST_ONLY and first.last.short
+            retry = first.failures > 0
+            return (Send(one, step, reducing=False, passive=passive and not crossing and not retry),)
 
     # What the second leg did not match is taken back from the first, however often that must be asked. If what
     # it got is less than a lot of the first, there is no pair: both go back.
     if unmatched or second.filled == 0:
         matched = spec_one.round_size(first.wanted * second.filled / second.wanted)
-        back = [(one, matched - first.filled, spec_one)]
-        if matched == 0:
-            back.append((two, -second.filled, spec_two))
-        sends = tuple(Send(leg, size, reducing=True) for leg, size, spec in back if abs(size) >= smallest(spec))
+        back = [ZERO, ZERO]
+        back[one] = capped(matched - first.filled, spec_one)
+        back[two] = ZERO if matched else capped(-second.filled, spec_two)
+        sends = _sends(back, specs)
         if sends:
             return sends
-    return Finish("done") if first.filled and second.filled else Finish("unwound", _why(second))
+    if first.filled and second.filled:
+        return Finish("done")
+    if not (first.traded or second.traded):
+        return Finish("aborted", _why(first) or "the engine was restarted before it traded")
+    why = _why(second) if second.attempts else "the first leg got less than the least order of the second"
+    return _end("unwound", why, progress, specs, [-leg.filled for leg in progress])
+
+
+def _goes_on(first: LegProgress) -> bool:
+    """Whether the first leg may get more: not when it has been taken back, when its last order that crossed the
+    book got only a part (the book holds no more), or when it has got nothing too often."""
+    last = first.last
+    if last is None or last.order.type is OrderType.POST_ONLY:
+        return True
+    if last.order.size * first.wanted < 0 or first.failures >= ATTEMPTS:
+        return False
+    return not (last.filled and last.short)
+
+
+def _sends(sizes: Iterable[Decimal], specs: Specs) -> tuple[Send, ...]:
+    """Orders that take exposure back, of the sizes that can be sent, by leg."""
+    sized = enumerate(zip(sizes, specs, strict=True))
+    return tuple(Send(leg, size, reducing=True) for leg, (size, spec) in sized if abs(size) >= smallest(spec))
+
+
+def _end(outcome: str, why: str, progress: Progress, specs: Specs, rests: list[Decimal]) -> Step:
+    """The end, where `rests` is what should be closed and is less than the least order.
+
+    Of whole lots it is asked for all the same, until it is refused: some venues take that of an order that closes.
+    Then it is named."""
+    dust = []
+    for index, (rest, leg, spec) in enumerate(zip(rests, progress, specs, strict=True)):
+        if rest and spec.round_size(rest) == rest and not _refused(leg, rest):
+            return (Send(index, rest, reducing=True),)
+        if rest:
+            dust.append(f"{abs(rest)} contracts of {spec.id}")
+    named = f"{' and '.join(dust)} stay, less than the least order" if dust else ""
+    return Finish(outcome, "; ".join(filter(None, (why, named))))
+
+
+def _refused(leg: LegProgress, rest: Decimal) -> bool:
+    """Whether the exchange has refused to trade what is left of a leg."""
+    last = leg.last
+    return last is not None and last.state is OrderState.REJECTED and last.order.size == rest
 
 
 def _why(leg: LegProgress) -> str:

@@ -1,6 +1,8 @@
 """Orders: written first, sent second, and never forgotten. Reports and fills come home through here."""
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 from decimal import Decimal
 
 from core.domain.orders import (
@@ -36,11 +38,16 @@ class Orders:
         self.mystery: dict[str, Decimal] = {}
         """Contracts at the exchange that neither books nor known fills of strangers explain, by instrument, as
         reconciliation last saw them."""
+        self.mid: Callable[[str], Decimal | None] = lambda instrument: None
+        """The middle of an instrument's best bid and ask now: what its execution is judged by."""
         self._before: dict[str, Decimal] = {}
         """The same as it was when an order was sent, by client id, where there was any."""
 
-    async def send(self, intent: Intent, leg: int, size: Decimal, reducing: bool) -> None:
-        """Place a market order for one leg. Returns when the exchange has answered or its answer is unknown."""
+    async def send(
+        self, intent: Intent, leg: int, size: Decimal, reducing: bool, price: Decimal | None = None
+    ) -> None:
+        """Place an order for one leg: at `price` one that only waits in the book, else a market order. Returns when
+        the exchange has answered or its answer is unknown."""
         books = self._journal.books
         instrument = intent.legs[leg].instrument
         net = books.net(instrument)
@@ -54,10 +61,12 @@ class Orders:
             attempt=attempt,
             instrument=instrument,
             size=size,
-            type=OrderType.MARKET,
+            type=OrderType.MARKET if price is None else OrderType.POST_ONLY,
+            price=price,
             expires=self._venue.server_ms() + self._expiry_ms,
             # In net mode other books, or strangers, may hold the other side: reduce-only would cut this short.
             reduce_only=reducing and all(held * size < 0 and abs(size) <= abs(held) for held in (net, theirs)),
+            mid=self.mid(instrument),
         )
         if mystery:
             self._before[order.client_id] = mystery
@@ -72,6 +81,14 @@ class Orders:
         failpoint("sent")
         await self.report(report)
         failpoint("acknowledged")
+
+    async def withdraw(self, order: Order) -> None:
+        """Take a resting order out of the book. What has come of it by then, the exchange tells when asked: whether
+        the cancel has arrived is as unknown as whether the order has."""
+        with contextlib.suppress(VenueError):
+            await self._venue.cancel(order)
+        if not self._journal.books.orders[order.client_id].state.final:
+            await self.inquire(order)
 
     async def inquire(self, order: Order) -> bool:
         """Ask the exchange what became of an order; True when its fate is now known and written.

@@ -27,8 +27,9 @@ class Limits(msgspec.Struct, frozen=True):
     a minute of market time, intents for a bar. `max_price_gap`: how far mark and last close may lie apart, as a
     share of the close. `max_funding`: expected cost of funding a day, as a share of equity. `min_margin_ratio` is
     equity over maintenance margin, of which new exposure takes `maintenance_rate` of its value;
-    `min_liquidation_distance` is what all prices may move against us before that ratio is 1, as a share. The last
-    two are shares of equity: at midnight, and at its highest."""
+    `min_liquidation_distance` is what all prices may move against us before that ratio is 1, as a share. Limits of
+    loss are shares of equity: at midnight, and at its highest. A leg worth more than `max_slice` is not refused: it
+    goes in slices."""
 
     free_share: Decimal
     max_gross: Decimal
@@ -51,6 +52,7 @@ class Limits(msgspec.Struct, frozen=True):
     min_liquidation_distance: Decimal = ZERO
     max_daily_loss: Decimal = INFINITY
     max_drawdown: Decimal = INFINITY
+    max_slice: Decimal = INFINITY
 
     def scaled(self, share: Decimal) -> "Limits":
         """The same with `share` of what may be held."""

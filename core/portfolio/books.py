@@ -20,6 +20,7 @@ from core.portfolio.events import (
     Decided,
     Filled,
     Intended,
+    Killed,
     Loaded,
     Opened,
     Part,
@@ -34,7 +35,7 @@ from core.portfolio.events import (
 from core.portfolio.intents import IntentState, LegProgress, OrderRecord
 from core.portfolio.invariant import InvariantError, must
 from core.portfolio.money import EXACT, ZERO
-from core.portfolio.pairbook import Claim, PairBook, Traded, share_funding, split_fill
+from core.portfolio.pairbook import RESIDUE, Claim, PairBook, Traded, share_funding, split_fill
 from core.portfolio.protections import Protections
 from core.portfolio.restrictions import Restrictions
 from core.portfolio.watermarks import Watermarks
@@ -46,8 +47,6 @@ OVERLAP_MS = 86_400_000
 
 Key = tuple[str, str]
 """(strategy, pair): what names a book."""
-RESIDUE = "residue"
-"""In the place of a strategy: the book of contracts of a pair that no order can trade, for they are too few."""
 
 
 class Books:
@@ -99,6 +98,7 @@ class Books:
             Protected: self.protections.take,
             Accepted: self._accept,
             Switched: self.restrictions.switch,
+            Killed: self.restrictions.prove,
             Loaded: self._load,
             Stepped: self._step,
         }
@@ -326,8 +326,7 @@ class Books:
         self._traded.add(fill.ts, held, fill.instrument, part.size)
         held.trade(intent, self._instruments[fill.instrument], part, fill.price)
         if state.outcome is not None:
-            state.reopen()  # What has come after the end is not what was wished: it goes back.
-            self._unsettled[intent.id] = intent
+            self._unsettled[intent.id] = state.reopen()  # What comes after the end was not wished: it goes back.
 
     def _settle(self, event: Settled) -> None:
         state = self._intent(event.intent, event)
@@ -350,20 +349,14 @@ class Books:
         if intent.strategy == RESIDUE:
             return
         self.round_trips += 1
-        closing = intent.action is Action.CLOSE
-        reason = intent.reason if closing else f"{state.outcome}: {state.detail}"
+        reason = intent.reason if intent.action is Action.CLOSE else f"{state.outcome}: {state.detail}"
         self._closed[key] = Closed(intent.pair, intent.ts, held.intent.side, reason, held.barred, held.intent.z)
 
     def _leave(self, held: PairBook, ts: int) -> None:
         """What a book cannot trade any more goes to the pair's residue, which belongs to no strategy."""
-        key = RESIDUE, held.intent.pair
-        residue = self._books.get(key)
-        if residue is None:
-            named = msgspec.structs.replace(held.intent, strategy=RESIDUE)
-            residue = self._books[key] = PairBook(named, self._instruments, ts)
-        for name, leg in held.legs.items():
-            self._traded.add(ts, held, name, -leg.size)
-            self._traded.add(ts, residue, name, leg.size)
+        key, named = (RESIDUE, held.intent.pair), msgspec.structs.replace(held.intent, strategy=RESIDUE)
+        residue = self._books.setdefault(key, PairBook(named, self._instruments, ts))
+        self._traded.move(ts, held, residue)
         residue.absorb(held)
         if residue.flat:
             del self._books[key]

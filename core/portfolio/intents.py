@@ -26,10 +26,12 @@ class OrderRecord:
 
     __slots__ = (
         "_average",
-        "_paid",
         "code",
+        "fee",
+        "fills",
         "message",
         "order",
+        "paid",
         "planned",
         "reported",
         "state",
@@ -44,9 +46,13 @@ class OrderRecord:
         self.state = OrderState.PLANNED
         self.reported = ZERO
         self.traded = ZERO
+        self.paid = ZERO
+        """Unsigned contracts times price, over its fills."""
+        self.fee = ZERO
+        """Signed as in its fills: negative is paid."""
+        self.fills = 0
         self.venue_id = self.code = self.message = ""
         self._average: Decimal | None = None
-        self._paid = ZERO
 
     @property
     def filled(self) -> Decimal:
@@ -57,7 +63,7 @@ class OrderRecord:
         """Average price: the exchange's word, else that of the fills; None before either."""
         if self._average is not None or not self.traded:
             return self._average
-        return share(self._paid, Decimal(1), self.traded)
+        return share(self.paid, Decimal(1), self.traded)
 
     @property
     def open(self) -> bool:
@@ -88,7 +94,9 @@ class OrderRecord:
 
     def fill(self, fill: Fill) -> None:
         self.traded += abs(fill.size)
-        self._paid += abs(fill.size) * fill.price
+        self.paid += abs(fill.size) * fill.price
+        self.fee += fill.fee
+        self.fills += 1
         self.venue_id = self.venue_id or fill.venue_id
         # Fills of the whole size are proof enough, should the report be lost.
         if self.traded >= abs(self.order.size) and not self.state.final:
@@ -142,9 +150,10 @@ class IntentState:
         """It has come to its end; what it has is what it keeps."""
         self.outcome, self.detail, self.kept = outcome, detail, tuple(self.filled)
 
-    def reopen(self) -> None:
+    def reopen(self) -> Intent:
         """A fill has come after its end."""
         self.outcome = None
+        return self.intent
 
     @property
     def reopened(self) -> bool:

@@ -14,6 +14,8 @@ from core.portfolio.account import Holding
 from core.portfolio.events import Part, Share
 from core.portfolio.money import ZERO, share, shares
 
+RESIDUE = "residue"
+"""In the place of a strategy: the book of contracts of a pair that no order can trade, for they are too few."""
 _SIZE = attrgetter("size")
 
 
@@ -87,6 +89,7 @@ class PairBook:
             fees=self.fees,
             funding=self.funding,
             intent=i.id,
+            slices=i.slices,
         )
 
 
@@ -143,6 +146,12 @@ class Traded:
         self._parts.append((ts, book, instrument, size))
         while self._parts[0][0] < ts - self.KEPT_MS:
             self._parts.popleft()
+
+    def move(self, ts: int, giver: PairBook, taker: PairBook) -> None:
+        """All that one book holds goes to another."""
+        for name, leg in giver.legs.items():
+            self.add(ts, giver, name, -leg.size)
+            self.add(ts, taker, name, leg.size)
 
     def held(self, books: Iterable[PairBook], instrument: str, ts: int) -> list[tuple[PairBook, Decimal]]:
         """Who held how many signed contracts just before market time `ts`: what each holds now, less what it has

@@ -32,6 +32,7 @@ from core.backtest.kernel import (
 )
 from core.domain.market import Floats
 from core.execution.sizing import Unsizable, size_legs
+from core.execution.slices import MOST_SLICES, largest
 from core.matching.listing import swap
 from tests.backtest.tapes import plain_equity, tape
 
@@ -218,7 +219,7 @@ def test_sizes_are_those_of_the_exact_rule(a: str, b: str, at: Decimal, bt: Deci
             [
                 float(s.contract * s.lot),
                 float(max(s.lot, s.min_size) / s.lot),
-                float(s.max_market_size / s.lot),
+                float(MOST_SLICES * largest(s) / s.lot),
                 float(s.tick),
             ]
             for s in specs

@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from decimal import Decimal as D
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.domain.instrument import Instrument
 from core.domain.orders import Action, Intent, Leg, Order, OrderReport, OrderState, OrderType, Origin
-from core.execution.legs import ATTEMPTS, Finish, Send, Step, Wait, next_step, smallest
+from core.execution.legs import ATTEMPTS, Cancel, Finish, Send, Step, Wait, next_step, unhedged
 from core.execution.sizing import Unsizable, size_legs
-from core.portfolio.intents import LegProgress, OrderRecord
+from core.execution.slices import count, smallest
+from core.portfolio.account import Holding
+from core.portfolio.intents import IntentState, LegProgress, OrderRecord
 from tests.execution.fakes import BTC, ETH, SPECS
 
 ZERO = D(0)
@@ -35,7 +38,9 @@ def record(
 def leg(
     wanted: str, filled: str = "0", attempts: int = 0, *, open: bool = False, last: OrderRecord | None = None
 ) -> LegProgress:
-    return LegProgress(D(wanted), D(filled), open, attempts, last)
+    """One whose `attempts` orders have all fallen short, unless it has got all it wanted."""
+    failures = attempts if D(filled) != D(wanted) else 0
+    return LegProgress(D(wanted), D(filled), open, attempts, last, failures, traded=filled != "0")
 
 
 def step(wish: Intent, *legs: LegProgress, fresh: bool = True) -> Step:
@@ -43,6 +48,7 @@ def step(wish: Intent, *legs: LegProgress, fresh: bool = True) -> Step:
 
 
 REFUSED = record(1, D(-10), OrderState.REJECTED, code="51008", message="insufficient margin")
+REFUSED_FIRST = record(0, D(10), OrderState.REJECTED, code="51008", message="insufficient margin")
 
 
 class TestOpening:
@@ -69,10 +75,10 @@ class TestOpening:
         assert step(intent(), leg("10", "10", 1), leg("-10", "-10", 1)) == Finish("done")
 
     def test_a_leg_that_gets_nothing_is_tried_again(self) -> None:
-        assert step(intent(), leg("10", "0", 1, last=REFUSED), leg("-10")) == (Send(0, D(10), False),)
+        assert step(intent(), leg("10", "0", 1, last=REFUSED_FIRST), leg("-10")) == (Send(0, D(10), False),)
 
     def test_nothing_filled_in_the_end_is_aborted_with_the_exchanges_reason(self) -> None:
-        answer = step(intent(), leg("10", "0", ATTEMPTS, last=REFUSED), leg("-10"))
+        answer = step(intent(), leg("10", "0", ATTEMPTS, last=REFUSED_FIRST), leg("-10"))
         assert answer == Finish("aborted", "51008 insufficient margin")
 
     def test_the_rest_of_the_second_leg_is_sent_again(self) -> None:
@@ -88,7 +94,9 @@ class TestOpening:
             assert wish == (Send(0, D(-6), True),)
 
     def test_all_taken_back_is_unwound_with_the_exchanges_reason(self) -> None:
-        answer = step(intent(), leg("10", "0", 2), leg("-10", "0", ATTEMPTS, last=REFUSED))
+        sold = record(0, D(-10), OrderState.FILLED, D(10))
+        first = msgspec.structs.replace(leg("10", "0", last=sold), traded=True)
+        answer = step(intent(), first, leg("-10", "0", ATTEMPTS, last=REFUSED))
         assert answer == Finish("unwound", "51008 insufficient margin")
 
     def test_a_part_hedged_pair_keeps_the_matched_part(self) -> None:
@@ -97,9 +105,11 @@ class TestOpening:
 
     def test_too_small_a_fill_to_hedge_is_taken_back_and_not_tried_anew(self) -> None:
         """0.5 contracts of BTC are less than one of ETH."""
-        assert step(intent(), leg("10", "0.5", 1), leg("-10")) == (Send(0, D("-0.5"), True),)
+        bought = record(0, D(10), OrderState.CANCELLED, D("0.5"))
+        assert step(intent(), leg("10", "0.5", 1, last=bought), leg("-10")) == (Send(0, D("-0.5"), True),)
         sold = record(0, D("-0.5"), OrderState.FILLED, D("0.5"))
-        answer = step(intent(), leg("10", "0", 2, last=sold), leg("-10"))
+        first = msgspec.structs.replace(leg("10", "0", 0, last=sold), traded=True)
+        answer = step(intent(), first, leg("-10"))
         assert isinstance(answer, Finish) and answer.outcome == "unwound"
 
 
@@ -144,8 +154,8 @@ class TestClosing:
 # -- what always holds --------------------------------------------------------------------------------
 
 
-def swap(name: str, lot: D, least: int) -> Instrument:
-    return Instrument(name, name[:3], "USDT", "USDT", D(1), lot, D("0.01"), lot * least, D(10**9), D(10))
+def swap(name: str, lot: D, least: int, most: D = D(10**9)) -> Instrument:
+    return Instrument(name, name[:3], "USDT", "USDT", D(1), lot, D("0.01"), lot * least, most, D(10))
 
 
 lots = st.sampled_from([D("0.01"), D("0.1"), D(1), D(5), D(100)])
@@ -158,47 +168,67 @@ class Simulated:
 
     def __init__(self, wish: Intent, specs: dict[str, Instrument], script: Iterator[tuple[bool, object]]) -> None:
         self.intent, self.specs, self.script = wish, specs, script
-        self.filled = [ZERO, ZERO]
-        self.attempts = [0, 0]
-        self.last: list[OrderRecord | None] = [None, None]
-        self.working: list[Send] = []
+        self.state = IntentState(wish, barred=False)
+        self.held = {leg.instrument: Holding(D(1)) for leg in wish.legs}
+        for leg in wish.legs if wish.action is Action.CLOSE else ():
+            self.held[leg.instrument].size = -leg.size
+        self.working: list[OrderRecord] = []
+        self.worst = ZERO
+        """The largest share of the wish that ever stood unhedged."""
 
-    def progress(self) -> tuple[LegProgress, ...]:
-        at_work = {send.leg for send in self.working}
-        return tuple(
-            LegProgress(leg.size, self.filled[i], i in at_work, self.attempts[i], self.last[i])
-            for i, leg in enumerate(self.intent.legs)
-        )
+    @property
+    def bound(self) -> D:
+        """A slice at a time, as far as the lots of both legs let it be cut."""
+        specs = [self.specs[leg.instrument] for leg in self.intent.legs]
+        lots = (smallest(spec) / abs(leg.size) for leg, spec in zip(self.intent.legs, specs, strict=True))
+        return D(1) / count(self.intent.slices, self.intent.legs, specs) + 2 * max(lots)
+
+    @property
+    def filled(self) -> list[D]:
+        return self.state.filled
 
     def ask(self, fresh: bool = True) -> Step:
-        return next_step(self.intent, self.progress(), self.specs, fresh)
+        return next_step(self.intent, self.state.progress(self.held), self.specs, fresh)
 
     def send(self, sends: tuple[Send, ...]) -> None:
         assert not self.working, "sent while an order is open"
         assert len({send.leg for send in sends}) == len(sends)
         for send in sends:
             spec, wanted = self.specs[self.intent.legs[send.leg].instrument], self.intent.legs[send.leg].size
-            assert abs(send.size) >= smallest(spec) and send.size % spec.lot == 0, "the venue would refuse this"
+            assert send.size and send.size % spec.lot == 0 and abs(send.size) <= spec.max_market_size
+            refused_once = send.reducing and abs(send.size) == abs(self._left(send.leg))
+            assert abs(send.size) >= smallest(spec) or refused_once, "the venue would refuse this"
             after = self.filled[send.leg] + send.size
             assert after * wanted >= 0 and abs(after) <= abs(wanted), "beyond what is wanted"
             backwards = send.size * wanted < 0
             assert send.reducing == (backwards or self.intent.action is Action.CLOSE)
-        self.working = list(sends)
+            order = Order("pxI0L0A0", "pxI0", send.leg, 0, spec.id, send.size, OrderType.MARKET, 0)
+            self.working.append(OrderRecord(order, 0))
+            self.state.orders[send.leg].append(self.working[-1])
+
+    def _left(self, leg: int) -> D:
+        closing = self.intent.action is Action.CLOSE
+        return self.intent.legs[leg].size - self.filled[leg] if closing else self.filled[leg]
 
     def answer(self) -> None:
         """The exchange ends one open order."""
-        send = self.working.pop(0)
-        spec = self.specs[self.intent.legs[send.leg].instrument]
+        made = self.working.pop(0)
+        order = made.order
+        spec = self.specs[order.instrument]
         refused, share = next(self.script, (False, 1))
-        got = ZERO if refused else spec.round_size(send.size * D(share.numerator) / D(share.denominator))
-        made = record(send.leg, send.size, OrderState.REJECTED if refused else OrderState.CANCELLED, abs(got))
+        refused |= abs(order.size) < smallest(spec)
+        got = ZERO if refused else spec.round_size(order.size * D(share.numerator) / D(share.denominator))
+        ended = OrderState.REJECTED if refused else OrderState.CANCELLED
+        made.report(OrderReport("pxI0L0A0", "1", spec.id, ended, abs(got), None, 0))
         made.traded = abs(got)
-        self.filled[send.leg] += got
-        self.attempts[send.leg] += 1
-        self.last[send.leg] = made
+        self.state.filled[order.leg] += got
+        self.held[order.instrument].size += got
+        alone = unhedged(self.intent, self.state.progress(self.held), self.specs)
+        shares = (abs(size / leg.size) for size, leg in zip(alone, self.intent.legs, strict=True) if leg.size)
+        self.worst = max(self.worst, *shares)
 
     def run(self) -> Finish:
-        for _ in range(400):
+        for _ in range(4000):
             match self.ask():
                 case Finish() as end:
                     assert not self.working
@@ -206,6 +236,8 @@ class Simulated:
                 case Wait():
                     assert self.working, "waits for nothing"
                     self.answer()
+                case Cancel():
+                    raise AssertionError("nothing rests")
                 case sends:
                     self.send(sends)
         raise AssertionError("it does not terminate")
@@ -213,16 +245,26 @@ class Simulated:
 
 @st.composite
 def worlds(draw: st.DrawFn, action: Action) -> Simulated:
-    specs = (swap("AAA-USDT-SWAP", draw(lots), draw(st.integers(1, 4))),)
-    specs += (swap("BBB-USDT-SWAP", draw(lots), draw(st.integers(1, 4))),)
+    specs = tuple(
+        swap(
+            name,
+            lot := draw(lots),
+            least := draw(st.integers(1, 4)),
+            lot * least * draw(st.sampled_from([4, 10**9])),
+        )
+        for name in ("AAA-USDT-SWAP", "BBB-USDT-SWAP")
+    )
     at = (draw(prices), draw(prices))
     coarse = max(spec.notional(smallest(spec), price) for spec, price in zip(specs, at, strict=True))
     try:
         legs = size_legs(specs, at, draw(st.sampled_from([-1, 1])), coarse * draw(st.integers(1, 50)) * D("1.05"))
     except Unsizable:
         legs = Leg(specs[0].id, 4 * specs[0].lot), Leg(specs[1].id, -4 * specs[1].lot)
-    order = draw(st.sampled_from([(0, 1), (1, 0)]))
-    wish = Intent("pxI0", 0, "zscore", "AAA/BBB", action, Origin.STRATEGY, legs, "test", order)
+    order, slices = draw(st.sampled_from([(0, 1), (1, 0)])), draw(st.sampled_from([1, 1, 2, 5]))
+    fit = min(int(abs(leg.size) / smallest(spec)) for leg, spec in zip(legs, specs, strict=True))
+    wish = Intent(
+        "pxI0", 0, "zscore", "AAA/BBB", action, Origin.STRATEGY, legs, "test", order, slices=min(slices, fit)
+    )
     return Simulated(wish, {spec.id: spec for spec in specs}, iter(draw(answers)))
 
 
@@ -245,6 +287,7 @@ def test_an_entry_ends_matched_or_with_nothing(world: Simulated) -> None:
         # What the venue is too coarse to take back at all is less than its least order.
         assert all(abs(f) < smallest(spec) for f, spec in zip(world.filled, specs, strict=True))
         assert end.outcome in ("aborted", "unwound")
+    assert world.worst <= world.bound
 
 
 @given(worlds(Action.OPEN))
@@ -263,7 +306,7 @@ def test_aborted_means_that_nothing_was_ever_traded(world: Simulated) -> None:
 
 @given(worlds(Action.OPEN), st.integers(0, 12))
 @settings(max_examples=200, deadline=None)
-def test_a_restart_at_any_point_aborts_only_what_has_not_traded(world: Simulated, steps: int) -> None:
+def test_a_restart_at_any_point_adds_nothing_but_hedges(world: Simulated, steps: int) -> None:
     for _ in range(steps):
         match world.ask():
             case Finish():
@@ -274,13 +317,21 @@ def test_a_restart_at_any_point_aborts_only_what_has_not_traded(world: Simulated
                 world.send(sends)
     fresh, stale = world.ask(fresh=True), world.ask(fresh=False)
     if stale != fresh:
-        assert isinstance(stale, Finish) and stale.outcome == "aborted"
-        assert world.filled == [ZERO, ZERO] and not world.working
+        one = world.intent.order[0]
+        assert isinstance(fresh, tuple) and [(send.leg, send.reducing) for send in fresh] == [(one, False)]
+        assert not isinstance(stale, tuple) or all(send.reducing for send in stale)
+        if isinstance(stale, Finish):
+            traded = any(record.filled for records in world.state.orders for record in records)
+            assert (stale.outcome == "aborted") == (not traded)
 
 
 @given(worlds(Action.CLOSE))
 @settings(max_examples=200, deadline=None)
 def test_an_exit_never_gives_up_and_ends_flat(world: Simulated) -> None:
-    assert world.run() == Finish("done")
+    end = world.run()
+    assert end.outcome == "done"
     for leg, filled in zip(world.intent.legs, world.filled, strict=True):
-        assert abs(leg.size - filled) < smallest(world.specs[leg.instrument])
+        left = abs(leg.size - filled)
+        assert left < smallest(world.specs[leg.instrument])
+        assert (f"{left} contracts of {leg.instrument}" in end.detail) == (left > 0), "dust is named"
+    assert world.worst <= world.bound

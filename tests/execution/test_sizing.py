@@ -13,8 +13,8 @@ from core.domain.account import Book, BookLeg
 from core.domain.decision import Entry, Exit, Target
 from core.domain.instrument import Instrument
 from core.domain.orders import Action, Intent, Leg, Origin
-from core.execution.legs import smallest
 from core.execution.sizing import Unsizable, entry_intent, exit_intent, margin_of, size_legs, target_intent
+from core.execution.slices import smallest
 from tests.execution.fakes import BTC, ETH, SPECS
 
 PAIR = (SPECS[BTC], SPECS[ETH])
@@ -39,9 +39,14 @@ def test_less_than_a_least_order_names_it() -> None:
         size_legs(PAIR, AT, 1, D(9))
 
 
-def test_more_than_the_largest_market_order_is_refused() -> None:
-    with pytest.raises(Unsizable, match="exceed its largest market order, 5000"):
-        size_legs(PAIR, AT, 1, D(60_000))
+def test_more_than_the_largest_market_order_is_sized_all_the_same() -> None:
+    assert size_legs(PAIR, AT, 1, D(60_000)) == (Leg(BTC, D(6000)), Leg(ETH, D(-6000)))
+
+
+def test_a_hundred_of_the_largest_market_orders_is_too_much() -> None:
+    assert size_legs(PAIR, AT, 1, D(5_000_000))[0].size == 500_000
+    with pytest.raises(Unsizable, match="500001 contracts of ETH-USDT-SWAP exceed 100 times"):
+        size_legs(PAIR, AT, 1, D(5_000_010))
 
 
 @pytest.mark.parametrize("notional", ["0", "-5"])

@@ -207,6 +207,8 @@ def test_an_event_that_cannot_be_changes_nothing(script: list[Move]) -> None:
     story = Story().play(script)
     before = picture(story.books)
     once = [e for e in story.events if isinstance(e, Opened | Intended | Planned | Filled | Billed | Settled)]
+    # What a late fill has reopened may be settled again.
+    once = [e for e in once if not (isinstance(e, Settled) and story.books.intents[e.intent].reopened)]
     for event in once:
         with pytest.raises(InvariantError):
             story.books.apply(event)
