@@ -18,6 +18,8 @@ from core.config.settings import STRATEGIES, Settings, Strategy
 from core.domain.errors import UserError
 
 PREFIX = "COCKPIT_"
+MOST_BYTES = 1 << 20
+MOST_TOLD = 200
 SEEDS = ("demo.seed", "train.cluster.seed")
 """What `--seed` of a run sets: all that it draws, the market, the prices within a bar, its models. Without it each
 has its own of the configuration: `train.cluster.seed` the cluster model, `demo.seed` everything else."""
@@ -39,7 +41,7 @@ def load(
     found = path is not None or file.is_file()
     entries: dict[str, tuple[object, str]] = {}
     if found:
-        entries.update({key: (value, str(file)) for key, value in flatten(_read(file))})
+        entries.update({key: (value, str(file)) for key, value in _read(file).items()})
     for name, text in (os.environ if environ is None else environ).items():
         if key := _key_of(name):
             entries[key] = (_parsed(key, text), f"environment {name}")
@@ -104,16 +106,23 @@ def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInf
 
 
 def _read(file: Path) -> dict[str, Any]:
+    """The values of a file, by dotted key."""
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            content = opened.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UserError(f"{file}: longer than {MOST_BYTES // 1024} KiB: not a file of settings")
+        return dict(flatten(tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"))))
     except FileNotFoundError:
         raise UserError(
             f"{file}: no such file; leave --config away to run on ./config.toml or the defaults"
         ) from None
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not valid TOML: {error}") from None
+    except ValueError as error:  # TOML's own, bytes that are no text, a number of thousands of digits
+        raise UserError(f"{file}: not valid TOML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{file}: not valid TOML: nested too deeply") from None
 
 
 def _key_of(variable: str) -> str | None:
@@ -134,17 +143,21 @@ def _parsed(key: str, text: str) -> object:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
 def _nested(entries: Mapping[str, tuple[object, str]]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for key, (value, _) in entries.items():
+    for key, (value, source) in entries.items():
         *sections, name = key.split(".")
         table = tree
         for section in sections:
             table = table.setdefault(section, {})
+            if not isinstance(table, dict):
+                raise UserError(f"{source}: {key}: {section} is a value, and cannot hold others", _code(source))
+        if isinstance(table.get(name), dict):
+            raise UserError(f"{source}: {key}: it holds others, and cannot be a value", _code(source))
         table[name] = value
     return tree
 
@@ -233,7 +246,13 @@ def _explained(
         source = next((source for key, (_, source) in entries.items() if key.startswith(f"{section}.")), "default")
         return UserError(f"{source}: {section}: {first['msg'].removeprefix('Value error, ')}", _code(source))
     value, source = entries[key]
-    return UserError(f"{source}: {key} = {value!r}: allowed is {_allowed(known[key])}", _code(source))
+    return UserError(f"{source}: {key} = {_told(value)}: allowed is {_allowed(known[key])}", _code(source))
+
+
+def _told(value: object) -> str:
+    """A value in few words."""
+    text = repr(value)
+    return text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}..."
 
 
 KINDS = {int: "a whole number", float: "a number", Decimal: "a number"}
