@@ -74,7 +74,8 @@ def text(told: Walked) -> str:
             *(f"{name:<14}{words}" for name, words in run.assumptions.items()),
             "",
             run.verdict,
-            f"{sure} that its Sharpe ratio is above zero, deflated by {run.statistics.trials} trials on these data",
+            f"{sure} that its Sharpe ratio is above zero, deflated by {run.statistics.trials}"
+            f" trial{'s' * (run.statistics.trials != 1)} on these data",
         ]
     )
 

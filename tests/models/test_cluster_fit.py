@@ -16,7 +16,7 @@ from core.data.synthetic import planted_market
 from core.domain.errors import UserError
 from core.models.__main__ import main
 from core.models.cluster import fit as fitting
-from core.models.cluster.bundle import load
+from core.models.cluster.bundle import load, save
 from core.models.cluster.checkpoint import Run
 from core.models.cluster.fit import Fitted, checked, fewest_bars, fit, silent, usable
 from core.models.cluster.judge import judge
@@ -36,6 +36,29 @@ def panel() -> Panel:
 def same(one: Fitted, other: Fitted) -> bool:
     alike = all(np.array_equal(a, b) for a, b in zip(one.model, other.model, strict=True))
     return alike and one.meta == other.meta
+
+
+def test_on_a_gpu_everything_is_sent_there_once_and_the_model_is_the_same(panel, monkeypatch, tmp_path):
+    """No GPU is needed: what is sent to one stays here, and is laid as there, in one large chunk."""
+    here = fit(panel, SMALL)
+    sent: list[tuple[int, ...]] = []
+    move = torch.Tensor.to
+
+    def to(tensor: torch.Tensor, *where: object, **more: object) -> torch.Tensor:
+        if any(str(place) == "cuda" for place in where):
+            sent.append(tuple(tensor.shape))
+        return move(tensor, *("cpu" if str(place) == "cuda" else place for place in where), **more)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    file = tmp_path / "there.safetensors"
+    there = fit(panel, SMALL, checkpoint=file)
+    parameters = [(SMALL.n_clusters, SMALL.window), *[()] * 5]
+    assert sent[:6] == parameters and len(sent) == 6 + 5  # four grids of windows, and what a weight earns
+    assert (400, len(panel.assets)) in sent[6:] and all(len(shape) in (2, 4) for shape in sent[6:])
+    np.testing.assert_allclose(there.model.centroids, here.model.centroids, atol=1e-4)
+    np.testing.assert_allclose(there.meta.curve, here.meta.curve, atol=1e-4)
+    assert same(fit(panel, SMALL, checkpoint=file, resumed=True), there)
 
 
 def test_the_same_seed_trains_the_same_model_and_another_another(panel):
@@ -149,6 +172,26 @@ def test_missing_assets_and_late_listings_take_part_when_they_can():
     assert fit(late, SMALL).meta.assets == panel.assets
     assert usable(late, SMALL) == panel.assets[:8]
     assert usable(panel, SMALL) == panel.assets
+
+
+def test_what_is_not_listed_yet_is_of_the_universe_and_teaches_nothing(tmp_path):
+    logs = some_logs(400)
+    logs[:380, 8] = np.nan
+    panel = panel_of_logs(logs)
+    past = panel.slice(0, 380)
+    with pytest.raises(UserError, match="A8: without a single price"):
+        fit(past, SMALL)
+    fitted = fit(past, SMALL, unlisted=True)
+    alone = fit(past.only(panel.assets[:8]), SMALL)
+    np.testing.assert_allclose(fitted.model.centroids, alone.model.centroids, atol=1e-5)
+    np.testing.assert_allclose(fitted.model[1:], alone.model[1:], rtol=1e-4)
+    made = load(save(tmp_path, *fitted).path)
+    assert made.meta.assets == panel.assets
+    told = ClusterScorer(made.model, panel.assets, HOUR).history(panel)
+    assert not told.valid[:399, 8].any() and told.valid[399, 8].all()  # its first whole window
+    few = SMALL.model_copy(update={"n_clusters": 9})
+    with pytest.raises(UserError, match="8 assets are fewer than n_clusters 9"):
+        fit(past, few, unlisted=True)
 
 
 @pytest.mark.parametrize(

@@ -26,10 +26,11 @@ def fit_before(
 ) -> Fitted:
     """Train on the last `train_days` of `panel`, all of which is past (where it is shorter: on all of it).
 
-    Nothing is held back to judge the model: what it trades afterwards does. UserError: as `fit`."""
+    Nothing is held back to judge the model: what it trades afterwards does. The universe is the run's, those not
+    listed yet among it. UserError: as `fit`."""
     torch.set_num_threads(1)  # two threads on small matrices are slower than one
     first = max(0, len(panel) - bars_of(recipe.train_days, panel.bar_ms))
-    return fit(panel.slice(first, len(panel)), recipe, source, progress, manifest=manifest)
+    return fit(panel.slice(first, len(panel)), recipe, source, progress, manifest=manifest, unlisted=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

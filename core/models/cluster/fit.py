@@ -69,16 +69,18 @@ def fit(
     checkpoint: Path | None = None,
     resumed: bool = False,
     curves: Path | None = None,
+    unlisted: bool = False,
 ) -> Fitted:
     """Train on all bars of `panel`, of which the last `recipe.validation_share` are only looked at.
 
     `start_from`: a trained model to begin with instead of drawn centroids; its numbers are taken, too, but for the
     frozen ones, which are the recipe's; the universe may be another, the shape may not. `checkpoint`: a file that
     is written after every epoch; with `resumed` the training goes on from it, and ends as if it had never stopped.
-    `curves`: a folder for TensorBoard, where that is installed. A CUDA device is used where there is one.
+    `curves`: a folder for TensorBoard, where that is installed. `unlisted`: assets that have no price yet belong to
+    the model's universe, as they will be scored once they have one. A CUDA device is used where there is one.
 
     UserError: bad input (see `checked`), a checkpoint of another training, a loss that diverges."""
-    known, spans = checked(panel, recipe)
+    known, spans = checked(panel, recipe, unlisted)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = _begin(known, spans, recipe, start_from).to(device)
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -103,20 +105,22 @@ def fit(
     )
 
 
-def checked(panel: Panel, recipe: ClusterTraining) -> tuple[Market, Spans]:
+def checked(panel: Panel, recipe: ClusterTraining, unlisted: bool = False) -> tuple[Market, Spans]:
     """The market in `panel`, and what of it is learned from and validated on.
 
-    UserError, one clear line each: fewer assets than clusters, an asset without any price or whose price never
-    changes, a window longer than the data, too few bars, no whole window to learn from."""
-    if len(panel.assets) < recipe.n_clusters:
-        raise UserError(
-            f"{len(panel.assets)} assets are fewer than n_clusters {recipe.n_clusters}: give more assets, or"
-            f" --n-clusters {len(panel.assets)} or less"
-        )
+    UserError, one clear line each: fewer assets than clusters, an asset without any price (but for `unlisted`) or
+    whose price never changes, a window longer than the data, too few bars, no whole window to learn from."""
     found = market(panel)
     there = np.isfinite(found.logs)
+    assets = int(there.any(axis=0).sum()) if unlisted else len(panel.assets)
+    if assets < recipe.n_clusters:
+        raise UserError(
+            f"{assets} assets are fewer than n_clusters {recipe.n_clusters}: give more assets, or --n-clusters"
+            f" {assets} or less"
+        )
     period = f"from {iso(int(panel.ts[0]))} to {iso(int(panel.ts[-1]))}" if len(panel) else "of no bar at all"
-    _refuse(panel, np.logical_not(there.any(axis=0)), f"without a single price {period}")
+    if not unlisted:
+        _refuse(panel, np.logical_not(there.any(axis=0)), f"without a single price {period}")
     low, high = np.where(there, found.logs, np.inf).min(axis=0), np.where(there, found.logs, -np.inf).max(axis=0)
     flat = np.logical_and(high - low <= FLAT, there.sum(axis=0) > 1)
     _refuse(panel, flat, f"with one constant price {period}")
