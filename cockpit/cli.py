@@ -166,8 +166,19 @@ def status(json: Json = False, config: Config = None) -> None:
 
 
 @app.command(rich_help_panel=RUNNING)
+def quality(json: Json = False, config: Config = None) -> None:
+    """What execution has cost beyond the decision prices: delay, spread and fee, beside what a backtest supposes.
+
+    Example:  cockpit quality
+    """
+    from cockpit.commands import quality as of
+
+    of.quality(config, as_json=json)
+
+
+@app.command(rich_help_panel=RUNNING)
 def pause(json: Json = False, config: Config = None) -> None:
-    """Open no new positions; exits, stops and hedges go on.
+    """Reduce only: open no new positions; exits, stops and hedges go on.
 
     Example:  cockpit pause
     """
@@ -178,7 +189,7 @@ def pause(json: Json = False, config: Config = None) -> None:
 
 @app.command(rich_help_panel=RUNNING)
 def resume(json: Json = False, config: Config = None) -> None:
-    """Open new positions again after a pause.
+    """Let the account go on after a pause, a halt or a day's loss. Losses count from then on.
 
     Example:  cockpit resume
     """
@@ -239,6 +250,25 @@ def flatten(yes: Yes = False, json: Json = False, config: Config = None) -> None
     from cockpit.commands import trade
 
     trade.close("", yes=yes, as_json=json, config=config)
+
+
+@app.command(rich_help_panel=BY_HAND)
+def kill(
+    yes: Yes = False,
+    wait: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long to wait for the proof.")] = 120.0,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Cancel every order of ours, close every position, halt, and print the proof of the exchange.
+
+    The account stays halted, over restarts too, until `cockpit resume`. Where no engine answers, a file KILL is put
+    into the home folder: an engine obeys it at once, or as it starts. A signal does the same: kill -USR1 PID.
+
+    Example:  cockpit kill --yes
+    """
+    from cockpit.commands import trade
+
+    trade.kill(wait, yes=yes, as_json=json, config=config)
 
 
 @train.command("divergence")

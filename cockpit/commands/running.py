@@ -109,7 +109,9 @@ def _head(now: Snapshot) -> Table:
     phase = status.phase if not status.detail else f"{status.phase}: {status.detail}"
     bars = f"{status.bars} of {status.bars_total}" if status.bars_total else str(status.bars)
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_row("engine", f"{status.mode} {status.venue}, {phase}, {status.state}, pid {status.pid}")
+    table.add_row("engine", f"{status.mode} {status.venue}{_share(now)}, {phase}, {status.state}, pid {status.pid}")
+    if status.reason:
+        table.add_row("", f"{status.state}: {status.reason}")
     table.add_row("session", f"{status.session} ({', '.join(status.strategies)})")
     table.add_row("market", f"{iso(status.market_ms) if status.market_ms else 'not yet known'}, bar {bars}")
     table.add_row("model", f"{status.model or 'none'}")
@@ -123,7 +125,15 @@ def _head(now: Snapshot) -> Table:
         f"{equity.round_trips} round trips, {equity.orders} orders, {equity.fills} fills,"
         f" fees {equity.fees:+,.2f}, funding {equity.funding:+,.2f}",
     )
+    if equity.legs:
+        cost = f"shortfall {equity.shortfall:+.1f} bps over {equity.legs} legs: cockpit quality"
+        table.add_row("execution", cost)
     return table
+
+
+def _share(now: Snapshot) -> str:
+    """How much of the capital is in use, while it is not all of it."""
+    return f" at {now.status.share:.0%} of all sizes" if now.status.share < 1 else ""
 
 
 def _positions(now: Snapshot) -> Table | Text:

@@ -1,6 +1,7 @@
 """The line on top: whose money this is, what the engine does, and how healthy it is."""
 
 from rich.cells import cell_len
+from rich.style import Style
 
 from cockpit import format
 from cockpit.widgets.panel import Cell, Line, Panel
@@ -8,7 +9,7 @@ from core.domain.snapshot import Status
 
 UNUSUAL = frozenset({"starting", "training", "warming", "stopping", "failed"})
 """Phases in which the engine does not (yet, or any more) do its daily work."""
-STATES = {"active": "▶ ACTIVE", "paused": "‖ PAUSED"}
+STATES = {"active": "▶ ACTIVE", "reducing": "‖ REDUCING", "halted": "■ HALTED"}
 
 
 class Header(Panel, can_focus=False):
@@ -39,25 +40,31 @@ class Header(Panel, can_focus=False):
             return (
                 [(" ", self.palette.muted), ("connecting to the engine", self.palette.muted)] if index == 0 else []
             )
-        left, right = self._first(status) if index == 0 else self._second(status, width)
+        left, right = self._first(status, width) if index == 0 else self._second(status, width)
         while sum(cell_len(text) for text, _ in left + right) > width and right:
             right = right[1:]  # the least important stands first
         gap = width - sum(cell_len(text) for text, _ in left + right)
         return [*left, (" " * max(gap, 1), self.palette.muted), *right]
 
-    def _first(self, status: Status) -> tuple[Line, Line]:
+    def _first(self, status: Status, width: int) -> tuple[Line, Line]:
         p = self.palette
         state = STATES.get(status.state, status.state.upper())
         left: Line = [
             (f" {status.mode} ", p.mode(status.mode)),
             (f" {status.venue} ", p.text),
-            (f" {state} ", p.strong if status.state == "active" else p.attention + p.bold),
+            (f" {state} ", self._state_style(status.state)),
         ]
         if not self.linked:  # what it did last is not what it does now
             left[-1] = (" ✗ NO LINK ", p.danger)
         if self.read_only:
             left.append((" READ-ONLY ", p.attention))
+        if status.share < 1:
+            left.append((f" {status.share:.0%} of sizes ", p.attention))
         left.append((f" {status.phase}", p.attention if status.phase in UNUSUAL else p.text))
+        if status.reason and self.linked:
+            room = width - sum(cell_len(text) for text, _ in left) - 2
+            reason = status.reason if len(status.reason) <= room else f"{status.reason[: max(room - 1, 0)]}…"
+            left.append((f"  {reason}", p.attention))
         bars = f"bar {status.bars:,}/{status.bars_total:,}" if status.bars_total else f"bar {status.bars:,}"
         market = format.clock(status.market_ms, "%Y-%m-%d %H:%M:%S")
         return left, [
@@ -66,6 +73,10 @@ class Header(Panel, can_focus=False):
             (market, p.strong),
             (" UTC ", p.muted),
         ]
+
+    def _state_style(self, state: str) -> Style:
+        p = self.palette
+        return {"active": p.strong, "halted": p.danger}.get(state, p.attention + p.bold)
 
     def _second(self, status: Status, width: int) -> tuple[Line, Line]:
         p = self.palette

@@ -26,7 +26,7 @@ class Status(msgspec.Struct, frozen=True):
 
     `mode`: DEMO, OKX-DEMO, SHADOW or LIVE. `state`: active, reducing (no new exposure) or halted, and its
     `reason`. Lag and latency in ms; `wall_ms` is when the snapshot was made. `progress` is in 0..1 while starting
-    or training, else -1."""
+    or training, else -1. `share` of all sizes may be used."""
 
     session: str
     venue: str
@@ -52,6 +52,7 @@ class Status(msgspec.Struct, frozen=True):
     warning: str
     read_only: bool = False
     reason: str = ""
+    share: float = 1.0
 
 
 class Stream(msgspec.Struct, frozen=True):
@@ -122,7 +123,8 @@ class PositionRow(msgspec.Struct, frozen=True):
 class Equity(msgspec.Struct, frozen=True):
     """The account, in `currency`: `curve` is equity at each closed bar (the last some hundred),
     `curve_ms` their close times. `today` is P&L since 00:00 UTC of the market's day. `agrees` says whether
-    the ledger and the exchange tell the same."""
+    the ledger and the exchange tell the same. `shortfall`: what execution has cost beyond the decision prices, in
+    basis points, over so many `legs`."""
 
     currency: str
     cash: float
@@ -143,6 +145,8 @@ class Equity(msgspec.Struct, frozen=True):
     agrees: bool
     curve: list[float]
     curve_ms: list[int]
+    shortfall: float = 0.0
+    legs: int = 0
 
 
 class Clusters(msgspec.Struct, frozen=True):
@@ -239,7 +243,8 @@ class Ticket(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """The engine's answer to a command: `ok` False comes with the reason in `message`."""
+    """The engine's answer to a command: `ok` False comes with the reason in `message`; `pending`: it is at work
+    still, and tells more when it is asked again."""
 
     id: str
     ok: bool
@@ -247,4 +252,5 @@ class Reply(msgspec.Struct, frozen=True):
     ticket: Ticket | None = None
     snapshot: Snapshot | None = None
     trail: ClusterTrail | None = None
+    pending: bool = False
     quality: Quality | None = None

@@ -6,7 +6,7 @@ from decimal import Decimal
 from core.backtest.slippage import book_rules
 from core.config import Settings
 from core.domain.instrument import Instrument
-from core.domain.quality import Quality
+from core.domain.quality import Quality, QualityRow
 from core.engine.ramp import Ramp
 from core.execution.journal import Journal
 from core.execution.quality import Executions, drift, drifted, row
@@ -24,13 +24,24 @@ class QualityWatch:
         self._ramps = ramps
         self._ramp: Ramp | None = None
         self._told: Decimal | None = None
+        self._total: QualityRow | None = None
         self.executions = Executions(journal.books, instruments, book_rules(settings.backtest.slippage))
         journal.listen(self._heard)
 
     def _heard(self, event: AnyEvent) -> None:
-        for leg in self.executions.heard(event):
+        legs = self.executions.heard(event)
+        for leg in legs:
             if self._ramp is not None:
                 self._ramp.take(leg)
+        if legs:
+            self._total = None
+
+    @property
+    def total(self) -> QualityRow:
+        """All legs together."""
+        if self._total is None:
+            self._total = row(self.executions.legs())
+        return self._total
 
     @property
     def share(self) -> Decimal:
@@ -61,7 +72,7 @@ class QualityWatch:
             from_ms=min((leg.ts for leg in legs), default=0),
             to_ms=max((leg.ts for leg in legs), default=0),
             rows=self.executions.rows(),
-            total=row(legs),
+            total=self.total,
             drift=cost,
             judged=len(recent),
             bound=live.drift_bps,

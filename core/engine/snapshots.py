@@ -94,6 +94,7 @@ def _status(status: Status, engine: Engine, streams: list[Stream]) -> Status:
         streams_live=live,
         streams_total=len(streams),
         warning=engine.warning,
+        share=float(engine.share()),
     )
 
 
@@ -218,4 +219,6 @@ def _equity(engine: Engine) -> Equity:
         agrees=engine.verdict.agrees,
         curve=[float(value) for _, value in curve],
         curve_ms=[ts for ts, _ in curve],
+        shortfall=engine.quality.total.shortfall.bps,
+        legs=engine.quality.total.legs,
     )

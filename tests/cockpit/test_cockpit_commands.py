@@ -21,8 +21,8 @@ from core.domain.errors import UserError
 from core.domain.snapshot import Command, Reply
 
 COMMANDS = [
-    "demo", "run", "attach", "status", "pause", "resume", "stop", "open", "close", "flatten",
-    "train divergence", "train cluster", "data import", "data download", "data list", "data check", "data snapshot",
+    "demo", "run", "attach", "status", "quality", "pause", "resume", "stop", "open", "close", "flatten",
+    "kill", "train divergence", "train cluster", "data import", "data download", "data list", "data check", "data snapshot",
     "data verify",
     "config check", "config show", "config path",
 ]  # fmt: skip
@@ -183,7 +183,21 @@ async def test_pause_and_resume_say_what_the_engine_says(shell: Shell) -> None:
         assert (refused.code, one_line(refused.err)) == (1, "cockpit: the engine is still starting")
 
 
-@pytest.mark.parametrize("command", ["open BTC/ETH --side long", "close SOL/AVAX", "flatten"])
+async def test_kill_asks_until_there_is_a_proof_and_prints_it(shell: Shell) -> None:
+    async with engine_at(shell) as engine:
+        engine.pending = 2
+        done = await shell("kill --yes")
+        assert (done.code, done.out) == (0, "kill: done\n")
+        assert [command.name for command in engine.acted] == ["kill"] * 3
+
+
+async def test_where_no_engine_answers_kill_leaves_its_file(shell: Shell) -> None:
+    done = await shell("kill --yes")
+    assert done.code == 3 and f"{shell.home / 'KILL'} was written" in one_line(done.err)
+    assert (shell.home / "KILL").exists()
+
+
+@pytest.mark.parametrize("command", ["open BTC/ETH --side long", "close SOL/AVAX", "flatten", "kill"])
 async def test_an_order_by_hand_needs_a_yes(shell: Shell, command: str) -> None:
     async with engine_at(shell) as engine:
         deaf = await shell(command)
