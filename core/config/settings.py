@@ -32,8 +32,8 @@ class Universe(Section):
     assets: Names = Field(
         ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "AVAX", "LINK", "DOT"),
         min_length=2,
-        max_length=300,
-        description='a list of at least 2 different assets, like ["BTC", "ETH"]',
+        max_length=500,
+        description='a list of 2 to 500 different assets, like ["BTC", "ETH"]',
     )
     quote: str = Field("USDT", pattern=r"^[A-Z0-9]{2,10}$", description="a currency, like USDT")
     bar: Literal["15m", "1h", "4h", "1d"] = "1h"

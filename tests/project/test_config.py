@@ -84,6 +84,13 @@ def test_text_of_the_environment_is_read_as_the_key_wants_it() -> None:
     assert load(environ={"COCKPIT_DEMO__SPEED": "3600"}).demo.speed == 3600
 
 
+def test_a_universe_has_five_hundred_assets_at_most() -> None:
+    names = ",".join(f"A{number}" for number in range(501))
+    assert len(load(environ={"COCKPIT_UNIVERSE__ASSETS": names.rpartition(",")[0]}).universe.assets) == 500
+    with pytest.raises(UserError, match="allowed is a list of 2 to 500"):
+        load(environ={"COCKPIT_UNIVERSE__ASSETS": names})
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -94,7 +101,7 @@ def test_text_of_the_environment_is_read_as_the_key_wants_it() -> None:
         ("[venue]\nnmae = 'demo'", "venue.nmae: unknown key; did you mean venue.name?"),
         ("[demo]\nspeed = 'fast'", 'demo.speed = \'fast\': allowed is market seconds per second'),
         ("[demo]\nspeed = 0", "demo.speed = 0: allowed is market seconds per second"),
-        ("[universe]\nassets = ['BTC']", "universe.assets = ['BTC']: allowed is a list of at least 2"),
+        ("[universe]\nassets = ['BTC']", "universe.assets = ['BTC']: allowed is a list of 2 to 500"),
         ("[universe]\nassets = ['BTC', 'BTC']", "universe: asset BTC is named twice"),
         ("[universe]\nassets = ['BTC', 'e/th']", "universe: asset 'e/th' must be capital letters"),
         ("[engine]\nstrategies = ['magic']", "engine.strategies = ['magic']: allowed is a list of divergence"),
