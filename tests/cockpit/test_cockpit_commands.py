@@ -22,8 +22,8 @@ from core.domain.snapshot import Command, Reply
 
 COMMANDS = [
     "demo", "run", "attach", "status", "quality", "pause", "resume", "stop", "open", "close", "flatten",
-    "kill", "train divergence", "train cluster", "data import", "data download", "data list", "data check", "data snapshot",
-    "data verify",
+    "kill", "train divergence", "train cluster", "data import", "data download", "data list", "data check",
+    "data snapshot", "data verify",
     "config check", "config show", "config path",
 ]  # fmt: skip
 ASKING = [
@@ -318,10 +318,3 @@ def test_flags_are_those_that_were_given() -> None:
 def test_a_seed_is_that_of_all_that_a_demo_draws() -> None:
     settings = DemoOptions(seed=5).load()
     assert (settings.demo.seed, settings.train.cluster.seed) == (5, 5)
-
-
-async def test_real_money_is_refused_by_name(shell: Shell) -> None:
-    for command in ("run --live", "run --venue okx --live", "run --venue okx"):
-        done = await shell(command)
-        assert done.code == 1
-        assert "real money" in one_line(done.err) and "--venue okx-demo" in done.err
