@@ -155,12 +155,13 @@ def read_table(path: Path) -> pa.Table:
         if read is None and path.suffix.lower() not in CSV:
             raise UserError(f"{path}: not a Parquet file; save it as Parquet, as feather, or as CSV named .csv")
         table = (read or pyarrow.csv.read_csv)(path)
-    except (pa.ArrowException, OSError) as error:
-        line = str(error).splitlines()[0]
+        table.validate(full=True)  # Offsets that point nowhere would end the process, not raise.
+        return table.rename_columns([name.strip().lower() for name in table.column_names])
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{path}: cannot be read as Parquet, feather or CSV ({line}); save it again as one"
         ) from error
-    return table.rename_columns([name.strip().lower() for name in table.column_names])
 
 
 def _column(path: Path, table: pa.Table, spellings: Sequence[str]) -> str:
@@ -185,11 +186,15 @@ def _assets(
     path: Path, column: pa.ChunkedArray, bare: bool, assets: Sequence[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.intp]]:
     """The assets asked for, those that are there, and each row's number among the former (-1: another one's)."""
-    encoded = pc.dictionary_encode(column.cast(pa.large_string()).combine_chunks())
+    try:
+        encoded = pc.dictionary_encode(column.cast(pa.large_string()).combine_chunks())
+        symbols = encoded.dictionary.to_pylist()
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: its symbols ({column.type}) are no text: save it again as UTF-8") from error
     if encoded.null_count:
         row = int(np.argmax(encoded.is_null().to_numpy(zero_copy_only=False)))
         raise UserError(f"{path}: row {row + 1} has no symbol ({encoded.null_count} such rows): {AGAIN}")
-    chosen, found, codes = _named(path, encoded.dictionary.to_pylist(), bare, assets)
+    chosen, found, codes = _named(path, symbols, bare, assets)
     return chosen, found, codes[encoded.indices.to_numpy()]
 
 
@@ -225,7 +230,7 @@ def _times(path: Path, column: pa.ChunkedArray, late: bool = False) -> Ints:
             ts = np.asarray(pc.cast(pc.cast(column, zoned, safe=False), pa.int64()).to_numpy(), np.int64)
         else:
             ts = _scaled(column, late)
-    except (pa.ArrowException, ValueError) as error:
+    except (pa.ArrowException, ValueError, TypeError) as error:
         line = str(error).splitlines()[0]
         raise UserError(f"{path}: column timestamp ({kind}) is no time ({line}): give ms UTC or ISO") from error
     wrong = (ts < 0) | (ts >= YEAR_2100_MS)
