@@ -130,6 +130,25 @@ def _told(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: {way} ({error})") from error
 
 
+def peek(path: Path) -> list[AnyEvent]:
+    """All events of a ledger that nobody has open, and nothing in the file is changed. Raises `UserError`."""
+    with _told(path):
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_WAIT_S)
+    try:
+        with _told(path):
+            if _is_new(path, connection.execute(_HEADER).fetchone()):
+                return []
+        events: list[AnyEvent] = []
+        while True:
+            with _told(path):
+                rows = connection.execute(_PAGE, (len(events),)).fetchall()
+            if not rows:
+                return events
+            events += _decode(path, rows, len(events))
+    finally:
+        connection.close()
+
+
 class Ledger:
     """The live backend. Close it, or aiosqlite's thread keeps the process alive."""
 

@@ -6,7 +6,7 @@ import msgspec
 
 from core.domain.errors import UserError
 from core.venues.okx.messages import BARS
-from core.venues.okx.reading import OkxMarket
+from core.venues.okx.reading import OkxMarket, OkxReader
 from core.venues.okx.transport import Credentials, FaultHandler, OkxTransport, PushHandler, check_address
 from core.venues.okx.venue import OkxVenue
 from core.venues.port import Capabilities
@@ -76,6 +76,18 @@ def okx_market(
     UserError: an unknown bar, an address that is not on this machine."""
     common = _common("shadow", address, Credentials("", "", ""), False, bar, stale_after, timeout)
     return OkxMarket(**common, capabilities=Capabilities("shadow", False, False, expiry=True, triggers=True))
+
+
+def okx_reader(
+    *, address: str | None, key: str, secret: str, passphrase: str, sandbox: bool = False, timeout: float = 10.0
+) -> OkxReader:
+    """An account that is only looked at: of the local exchange at `address`, OKX's demo account, or a real one.
+
+    UserError: an address that is not on this machine."""
+    name = "demo" if address is not None else "okx-demo" if sandbox else "okx"
+    common = _common(name, address, Credentials(key, secret, passphrase), sandbox, "1h", 60.0, timeout)
+    abilities = Capabilities(name, name == "okx", False, expiry=True, triggers=True, limited=address is None)
+    return OkxReader(**common, capabilities=abilities)
 
 
 def _common(

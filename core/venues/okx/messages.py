@@ -225,8 +225,8 @@ def balance(raw: Raw) -> Balance:
 
 
 def bill(raw: Raw) -> Bill:
-    """Funding is settled at the whole hour and billed within the minute after: `ts` is then the hour, by which it is
-    known who held what."""
+    """Funding is settled at the whole hour and billed within the minute after: `ts` is then the hour, by which it
+    is known who held what."""
     ts, kind = moment(raw["ts"]), _BILL_KINDS.get(raw["type"], BillKind.OTHER)
     billed = kind is BillKind.FUNDING and ts % HOUR_MS < BILLING_MS
     return Bill(

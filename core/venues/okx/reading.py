@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from core.venues.okx import messages
 from core.venues.okx.messages import Raw
 from core.venues.okx.rest import Rows
 from core.venues.okx.sockets import PRIVATE
@@ -15,6 +16,17 @@ PUBLIC = ("public/", "market/", "system/status")
 
 class OkxReader(OkxVenue):
     """`OkxVenue` with its hands tied: every request that would change something is refused here."""
+
+    async def look(self) -> None:
+        """What `connect` does without its streams: enough for requests. Raises as that does; `close` it after."""
+        try:
+            self._transport.open()
+            await self.sync_clock()
+            await self.load_instruments()
+            self._session.advance(await self._read("public/mark-price", messages.mark, {"instType": "SWAP"}))
+        except BaseException as error:
+            await self.close()
+            raise self._plain(error) from None
 
     async def _prepare_account(self) -> None:
         """It is looked at as it is."""
