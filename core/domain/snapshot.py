@@ -8,7 +8,9 @@ from typing import Literal
 
 import msgspec
 
+from core.domain.health import Reading
 from core.domain.quality import Quality
+from core.domain.statement import Statement
 
 CORE, DRIFTING = 0.8, 0.2
 """A gate above the first makes an asset one of its cluster's core, above the second it drifts; else it is out."""
@@ -214,12 +216,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     equity: Equity
     clusters: Clusters
     log: list[LogLine]
+    health: list[Reading] = []
 
 
 class Command(msgspec.Struct, frozen=True):
-    """Something a person asked the engine: `name` is one of pause, resume, kill, preview, open, close,
-    flatten, stop, status, trail, quality. `pair` (of a trail: the asset) and `side` where they apply; `notional`
-    USDT per leg (0: the configured size)."""
+    """Something a person asked the engine: `name` is one of pause, resume, kill, preview, open, close, flatten,
+    stop, status, trail, quality, account, accept, adopt. `pair` (of a trail: the asset) and `side` where they apply;
+    `notional` USDT per leg (0: the configured size); `text`: why, of what is accepted or adopted."""
 
     id: str
     name: str
@@ -227,6 +230,7 @@ class Command(msgspec.Struct, frozen=True):
     side: int = 0
     notional: float = 0.0
     who: str = ""
+    text: str = ""
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -254,3 +258,4 @@ class Reply(msgspec.Struct, frozen=True):
     trail: ClusterTrail | None = None
     pending: bool = False
     quality: Quality | None = None
+    statement: Statement | None = None

@@ -5,17 +5,20 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from core.domain.account import Book
-from core.domain.decision import Entry, Exit
+from core.domain.decision import Entry
 from core.domain.errors import UserError
 from core.domain.orders import Intent, Origin
 from core.domain.snapshot import Command, LegRow, Reply, Snapshot, Ticket
 from core.domain.trading import BY_HAND, DAILY_LOSS, Restriction, TradingState
+from core.engine.account import statement
 from core.engine.engine import Engine
 from core.engine.snapshots import legs_of
-from core.execution.sizing import exit_intent, margin_of
-from core.portfolio.events import Intended, Switched
+from core.execution.sizing import margin_of
+from core.portfolio.events import Commanded, Intended, Switched
 from core.trader import Trader
+from core.venues.port import VenueError
 
+KILL_S = 5.0
 PAUSED = "reducing: no new positions until resumed; exits, stops and hedges go on"
 
 
@@ -47,20 +50,49 @@ class Commands:
                 return await self._pause(self.engine, command)
             case "resume":
                 return await self._resume(self.engine, command)
+            case "kill":
+                return await self._kill(self.engine, command)
             case "preview":
                 return self._preview(self.engine, command)
             case "open":
                 return await self._open(self.engine, command)
             case "close" | "flatten":
                 return await self._close(self.engine, command)
+            case "account":
+                return await self._account(self.engine, command)
+            case "accept" | "adopt":
+                return await self._own_up(self.engine, command)
             case "quality":
                 return Reply(command.id, True, "", quality=self.engine.quality.report())
             case "trail":
                 told = self.engine.clusters.trail(command.pair, self.engine.outcomes)
                 return Reply(command.id, True, "", trail=told)
         raise UserError(
-            f"{command.name}: no such command; known are pause, resume, open, close, flatten, status, stop"
+            f"{command.name}: no such command; known are pause, resume, open, close, flatten, kill, status, stop"
         )
+
+    async def _account(self, engine: Engine, command: Command) -> Reply:
+        try:
+            return Reply(command.id, True, "", statement=await statement(engine.venue, engine.journal.books))
+        except VenueError as error:
+            raise UserError(f"account: {error}") from error
+
+    async def _own_up(self, engine: Engine, command: Command) -> Reply:
+        """What is not ours is taken as known, or taken over; then both sides are compared again."""
+        who, why = command.who or "hand", command.text.strip()
+        if not why:
+            raise UserError(f"{command.name}: say why, it is written into the ledger (--why TEXT)")
+        try:
+            async with engine.deciding:
+                if command.name == "accept":
+                    text = await engine.reconciler.accept(who, why)
+                else:
+                    text = await engine.reconciler.take_over(who, why, engine.names.take)
+        except VenueError as error:
+            raise UserError(f"{command.name}: {error}") from error
+        verdict = await engine.reconcile()
+        left = "; ".join(verdict.differences) or "ledger and exchange agree"
+        return Reply(command.id, True, f"{command.name}ed {text}: {left}")
 
     async def _pause(self, engine: Engine, command: Command) -> Reply:
         if BY_HAND in engine.restrictions.standing:
@@ -70,6 +102,7 @@ class Commands:
 
     async def _resume(self, engine: Engine, command: Command) -> Reply:
         """What waits for a person is lifted: a pause, every halt, a daily loss. What is ill stays as it is."""
+        engine.kill.refuse_resume()
         lifted = [held for held in engine.restrictions.standing.values() if _waits(held)]
         if not lifted:
             return Reply(command.id, not engine.restrictions.reason, f"nothing to resume: {_state_of(engine)}")
@@ -81,6 +114,13 @@ class Commands:
         ]
         await engine.command("resume", f"no longer {text}", command.who, *events)
         return Reply(command.id, True, f"resumed: {_state_of(engine)}")
+
+    async def _kill(self, engine: Engine, command: Command) -> Reply:
+        """Pull the kill switch and wait for its proof a while; who asks again waits on."""
+        engine.kill.pull(command.who or "hand", "asked for")
+        done = await engine.kill.done(KILL_S)
+        word = "killed" if done else "not yet"
+        return Reply(command.id, True, f"{word}: {'; '.join(engine.kill.proof.lines)}", pending=not done)
 
     def _preview(self, engine: Engine, command: Command) -> Reply:
         held = _book(engine, command.pair)
@@ -131,21 +171,16 @@ class Commands:
             raise UserError(f"{command.pair}: no position to close" + _held(engine))
         if command.name == "flatten" and BY_HAND not in engine.restrictions.standing:
             await engine.command("pause", "flattening", command.who, *_paused(engine, command))
-        intents = []
-        for book in chosen:
-            wish = Exit(book.pair, f"{command.name} by hand")
-            intents.append(exit_intent(engine.names.take(), engine.venue.market_ms(), book, wish, Origin.MANUAL))
         text = ", ".join(book.pair for book in chosen) or "nothing is held"
-        await engine.command(command.name, text, command.who, *(Intended(i.ts, i) for i in intents))
-        for intent in intents:
-            engine.executor.start(intent)
+        asked = Commanded(engine.venue.market_ms(), command.name, text, command.who)
+        await engine.close(chosen, f"{command.name} by hand", asked)
         paused = f"; paused: {PAUSED}" if command.name == "flatten" else ""
         return text, paused
 
 
 def _paused(engine: Engine, command: Command) -> tuple[Switched]:
     who = command.who or "hand"
-    now, reason = engine.venue.market_ms(), f"paused by {who}"
+    now, reason = engine.venue.market_ms(), f"{'flattened' if command.name == 'flatten' else 'paused'} by {who}"
     return (Switched(now, TradingState.REDUCING, reason, BY_HAND, who),)
 
 

@@ -78,6 +78,7 @@ def snapshot(base: Status, phase: Phase, lag: Lag, engine: Engine | None, log: l
         equity=_equity(engine),
         clusters=engine.clusters.table(engine.views, held),
         log=log,
+        health=list(engine.health.readings),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from core.domain.errors import UserError
+from core.domain.health import Reading
 from core.domain.snapshot import (
     Clusters,
     Command,
@@ -39,7 +40,7 @@ BEAT = 0.5
 SILENCE = 2.0
 """Seconds without a frame after which a client calls the link stale."""
 
-TopicName = Literal["status", "streams", "pairs", "positions", "equity", "clusters"]
+TopicName = Literal["status", "streams", "pairs", "positions", "equity", "clusters", "health"]
 TOPICS: dict[TopicName, Any] = {
     "status": Status,
     "streams": list[Stream],
@@ -47,6 +48,7 @@ TOPICS: dict[TopicName, Any] = {
     "positions": list[PositionRow],
     "equity": Equity,
     "clusters": Clusters,
+    "health": list[Reading],
 }
 """Each topic of a `Snapshot` (its field's name) and its type."""
 
