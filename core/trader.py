@@ -187,10 +187,7 @@ class Trader:
         if spec.id not in prices:
             return None, f"{target.pair} has no price yet"
         made = names.peek(), bar.close_ms, self.strategy.name
-        try:
-            intent = target_intent(*made, target, book, spec, prices[spec.id], self.limits.max_slice)
-        except Unsizable as error:
-            return None, str(error)
+        intent = target_intent(*made, target, book, spec, prices[spec.id], self.limits.max_slice)
         return (None, "") if intent is None else self._asked(intent, bar, standing)
 
     def _asked(self, intent: Intent, bar: Bar, standing: Standing) -> tuple[Intent | None, str]:

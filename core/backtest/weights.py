@@ -209,9 +209,10 @@ def _order(
         if abs(step) < specs[p, LEAST]:
             continue
         if abs(goal) >= abs(lots[p]):
+            step = max(min(step, specs[p, MOST]), -specs[p, MOST])
             worth = abs(step) * least
             used = worth / gate.leverage + worth * gate.taker
-            fits = gate.min_notional <= worth <= gate.max_order and abs(step) <= specs[p, MOST]
+            fits = gate.min_notional <= worth <= gate.max_order
             if not (fits and gross + worth <= gate.max_gross and used <= free * gate.free_share):
                 sums[REFUSED] += 1
                 continue

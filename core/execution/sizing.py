@@ -119,7 +119,8 @@ def target_intent(
     None: it is there already.
 
     A smaller size closes a part, a larger one opens more. Through zero it takes two bars: the first one closes, for
-    what leaves must not wait for leave to enter."""
+    what leaves must not wait for leave to enter. What takes too many of the exchange's largest orders for one
+    step is cut to as many as may be: the next bar asks for the rest."""
     held = book.legs[0].size if book is not None else Decimal(0)
     wanted = spec.contracts(Decimal(repr(float(target.notional))), price)
     if held * wanted < 0:
@@ -128,7 +129,8 @@ def target_intent(
     if abs(change) < smallest(spec):
         return None
     if abs(wanted) > abs(held):
-        bounded(abs(change), spec)
+        largest_step = MOST_SLICES * largest(spec)
+        change = max(min(change, largest_step), -largest_step)
     legs = (Leg(spec.id, change),)
     return Intent(
         id=intent_id,

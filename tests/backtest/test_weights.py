@@ -2,7 +2,7 @@
 
 Orders of the last bar are left out: the one fills them at the last close, the other never."""
 
-from decimal import Decimal
+from decimal import Decimal as D
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from core.data.importer import load_panel
 from core.data.panel import Panel
 from core.data.synthetic import ASSETS, synthetic_panel
 from core.domain.errors import UserError
+from core.matching import listing
 from core.strategies.params import ClusterParams
 from tests.backtest.tapes import replay, source_of
 from tests.strategies.made_clusters import cluster_trader, made_bundle
@@ -36,11 +37,11 @@ def both(panel: Panel, params: ClusterParams, folder: Path, cash: int = 100_000)
     exact = run_events(
         [cluster_trader(bundle, panel, params)],
         replay(panel, START),
-        Decimal(cash),
+        D(cash),
         FLAT,
         source,
         seed=7,
-        catastrophe_share=Decimal("0.99"),
+        catastrophe_share=D("0.99"),
     )
     trader = cluster_trader(bundle, panel, params)
     return exact.result, run_weights(trader, replay(panel, START), float(cash), FLAT, source)
@@ -74,6 +75,22 @@ def test_both_engines_hold_the_same(case: str, tmp_path: Path) -> None:
     panel = synthetic_panel(11, 900, ASSETS[:6])
     exact, fast = both(panel, RUNS[case], tmp_path)
     assert len(fast.trades) > 10 and np.abs(fast.exposure).sum() > 0
+    agree(panel, exact, fast)
+
+
+@pytest.mark.parametrize(("at_a_time", "bars"), [(60, 250), (0, 40)])
+def test_both_engines_hold_the_same_where_orders_must_be_sliced(
+    at_a_time: int, bars: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exchange takes 60 USDT, or the least it can, at a time: targets are met at the same open all the same, or
+    in as many bars as it takes, and left there."""
+    panel = synthetic_panel(11, START + bars, ASSETS[:6])
+    for asset, price in zip(panel.assets, panel.close[START].tolist(), strict=True):
+        contract, lot, least, tick, _, lever = listing._LISTED[asset]
+        most = D(least) + round(at_a_time / (price * float(contract) * float(lot))) * D(lot)
+        monkeypatch.setitem(listing._LISTED, asset, (contract, lot, least, tick, str(most), lever))
+    exact, fast = both(panel, ClusterParams(capital_usdt=5_000.0), tmp_path)
+    assert len(fast.trades) > 5 and exact.orders > 3 * len(exact.trades)
     agree(panel, exact, fast)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal as D
 
 import numpy as np
+import pytest
 
 from core.backtest.events import Assumptions, EventRun, market_of, run_events
 from core.data.panel import Panel
@@ -14,8 +15,9 @@ from core.domain.decision import Decision, Target, View
 from core.domain.instrument import Pair
 from core.execution.risk import Limits
 from core.features.pairs import PairFeatures
+from core.matching import listing
 from core.portfolio.books import Books
-from core.portfolio.events import Decided, Filled, Intended, Planned
+from core.portfolio.events import Decided, Filled, Intended, Planned, Settled
 from core.strategies.params import DivergenceParams
 from core.strategies.registry import Strategy
 from core.trader import Trader
@@ -99,6 +101,22 @@ def test_a_position_grows_shrinks_turns_and_ends() -> None:
     assert [trade.side for trade in done.result.trades] == [1, -1], "two round trips: one each way"
     change = done.result.equity[-1] - done.result.equity[0]
     assert abs(sum(trade.pnl for trade in done.result.trades) - change) < 1e-6
+
+
+def test_a_target_beyond_the_largest_order_is_reached_in_its_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up, down and out: slices of what the exchange takes at a time, never refused for their sum."""
+    contract, lot, least, tick, _, lever = listing._LISTED["BTC"]
+    monkeypatch.setitem(listing._LISTED, "BTC", (contract, lot, least, tick, "2", lever))
+    made = panel()
+    plan = {1: {"BTC": 8000.0}, 3: {"BTC": 3000.0}, 5: {"BTC": 0.0}}
+    done = run(made, holder("one", made, plan), bars=7)
+    assert np.allclose(sizes(done, "one", made, "BTC"), [0, 8000, 8000, 3000, 3000, 0, 0], rtol=0.05, atol=1)
+    orders = [abs(event.order.size) for event in done.events if isinstance(event, Planned)]
+    assert len(orders) > 6 and max(orders) <= 2
+    intents = [event.intent.legs[0].size for event in done.events if isinstance(event, Intended)]
+    assert len(intents) == 3 and min(abs(size) for size in intents) > 2
+    assert all(event.outcome == "done" for event in done.events if isinstance(event, Settled))
+    books_after(done, made)
 
 
 def test_what_is_already_held_needs_no_order() -> None:

@@ -14,7 +14,7 @@ from core.domain.decision import Entry, Exit, Target
 from core.domain.instrument import Instrument
 from core.domain.orders import Action, Intent, Leg, Origin
 from core.execution.sizing import Unsizable, entry_intent, exit_intent, margin_of, size_legs, target_intent
-from core.execution.slices import smallest
+from core.execution.slices import MOST_SLICES, smallest
 from tests.execution.fakes import BTC, ETH, SPECS
 
 PAIR = (SPECS[BTC], SPECS[ETH])
@@ -119,6 +119,28 @@ def test_numbers_of_numpy_become_those_that_the_ledger_can_write() -> None:
         assert msgspec.json.decode(msgspec.json.encode(intent), type=Intent) == intent
     plain = Entry("BTC/ETH", -1, 100.0, 0.06, 0.05, 1.8, 1.2, 0.7, "t")
     assert entered == entry_intent("i", 7, "zscore", plain, PAIR, AT, (1.0, 2.0))
+
+
+def held(size: D) -> Book:
+    zero = D(0)
+    legs = (BookLeg("BTC", BTC, size, D(1000), D("0.01")),)
+    return Book("mine", "BTC", 1, 0, legs, 0.0, 1.0, 0.0, 0.0, 0.0, D(60), zero, zero, zero, "pxI0")
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_target_too_large_for_one_step_is_come_to_step_by_step(side: int) -> None:
+    """6,200,000 USDT are 620,000 contracts; a hundred of the largest orders are 500,000."""
+    target, step = Target("BTC", side * 6_200_000.0, "t"), MOST_SLICES * PAIR[0].max_market_size
+    first = target_intent("i", 7, "mine", target, None, PAIR[0], AT[0])
+    assert first is not None and first.legs == (Leg(BTC, side * step),) and first.action is Action.OPEN
+    rest = target_intent("i", 7, "mine", target, held(side * step), PAIR[0], AT[0])
+    assert rest is not None and rest.legs == (Leg(BTC, side * D(120_000)),)
+    assert target_intent("i", 7, "mine", target, held(side * D(620_000)), PAIR[0], AT[0]) is None
+
+
+def test_what_takes_exposure_back_is_never_cut() -> None:
+    out = target_intent("i", 7, "mine", Target("BTC", 0.0, "t"), held(D(620_000)), PAIR[0], AT[0])
+    assert out is not None and out.legs == (Leg(BTC, D(-620_000)),) and out.action is Action.CLOSE
 
 
 def test_an_exit_takes_back_what_is_held_now() -> None:
