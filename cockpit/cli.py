@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cockpit import cli_data, cli_research
+from cockpit import cli_account, cli_data, cli_research
 from cockpit.options import (
     PASSED_ON,
     Candles,
@@ -38,6 +38,7 @@ app.add_typer(train, name="train", rich_help_panel="Data and models")
 app.add_typer(cli_data.data, name="data", rich_help_panel="Data and models")
 app.add_typer(config, name="config", rich_help_panel="Settings")
 cli_research.register(app)
+cli_account.register(app)
 
 
 class Side(StrEnum):

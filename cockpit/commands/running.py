@@ -19,9 +19,11 @@ from core.link.client import ask, new_id
 STOP_S = 30.0
 
 
-def request(settings: Settings, name: str, pair: str = "", side: int = 0, notional: float = 0.0) -> Reply:
+def request(
+    settings: Settings, name: str, pair: str = "", side: int = 0, notional: float = 0.0, text: str = ""
+) -> Reply:
     """The engine's answer to one command. Raises UserError: code 3 where none runs, 1 where it refuses."""
-    command = Command(new_id(), name, pair, side, notional, who="command line")
+    command = Command(new_id(), name, pair, side, notional, who="command line", text=text)
     reply = ask(settings.paths.socket, command)
     if not reply.ok:
         raise UserError(reply.message)
@@ -36,14 +38,20 @@ def snapshot(settings: Settings) -> Snapshot:
     return found
 
 
-def found(settings: Settings) -> Snapshot | None:
-    """The running engine's state, or None where none runs (what is there but does not answer is an error)."""
+def reached(settings: Settings, name: str) -> Reply | None:
+    """The engine's answer, or None where none runs (what is there but does not answer is an error)."""
     try:
-        return snapshot(settings)
+        return request(settings, name)
     except UserError as error:
         if isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
             return None
         raise
+
+
+def found(settings: Settings) -> Snapshot | None:
+    """The running engine's state, or None where none runs."""
+    reply = reached(settings, "status")
+    return None if reply is None else reply.snapshot
 
 
 def send(name: str, config: Path | None, *, as_json: bool) -> None:

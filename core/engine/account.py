@@ -75,7 +75,7 @@ def _stop(books: Books, stop: Protection) -> Resting:
 def _fill(books: Books, fill: Fill) -> Traded:
     owner = _owner(books, fill.client_id)
     if not owner and books.has_trade(fill.trade_id):
-        owner = "the exchange itself"  # or taken over by hand: in either case it is in the books, or accepted
+        owner = "taken in"  # a fired stop, a liquidation, what was adopted or accepted
     return Traded(fill.ts, fill.instrument, fill.size, fill.price, fill.fee, owner)
 
 
