@@ -8,6 +8,9 @@ import msgspec
 from core.domain.instrument import Instrument
 from core.venues.okx_local.exchange import Exchange
 
+DIGITS = 18
+"""The longest whole number that a parameter may be: what fits into the store."""
+
 Params = dict[str, str]
 Rows = list[object]
 Get = Callable[[Exchange, Params], Rows]
@@ -41,10 +44,9 @@ def whole(params: Params, name: str, default: int) -> int:
     text = params.get(name, "")
     if not text:
         return default
-    try:
-        return int(text)
-    except ValueError:
-        raise wrong(name) from None
+    if len(text) > DIGITS or not text.removeprefix("-").isdecimal():
+        raise wrong(name)
+    return int(text)
 
 
 def exact(params: Params, name: str) -> Decimal:
@@ -74,7 +76,7 @@ def parse_items(text: str) -> list[Params]:
     """A JSON object, or an array of them, with every value as text (as OKX takes them)."""
     try:
         raw = msgspec.json.decode(text or "{}", type=dict[str, object] | list[dict[str, object]])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         raise ApiError("50002", "JSON syntax error", 400) from None
     items = raw if isinstance(raw, list) else [raw]
     return [{key: _text(value) for key, value in item.items()} for item in items]

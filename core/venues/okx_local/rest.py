@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from core.venues.okx_local import account, public, trade
-from core.venues.okx_local.api import ApiError, Params, parse_items
+from core.venues.okx_local.api import DIGITS, ApiError, Params, parse_items
 from core.venues.okx_local.auth import Denied, Keys, check_request
 from core.venues.okx_local.exchange import Exchange
 from core.venues.okx_local.faults import MAINTENANCE, Fault, Faults
@@ -37,7 +37,7 @@ class Rest:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         self.last = asyncio.get_running_loop().time()
-        path, body = request.match_info["path"], await request.text()
+        path, body = request.match_info["path"], (await request.read()).decode(errors="replace")
         asked = Request(request.method, path, request.raw_path, dict(request.query), request.headers, body)
         fault = self._faults.due(f"{request.method} {path}", body)
         if fault is None:
@@ -91,7 +91,7 @@ class Rest:
     def _act(self, path: str, body: str, headers: Mapping[str, str], fault: Fault | None) -> Reply:
         items = parse_items(body)
         if path in _SETTINGS:
-            reply = _success(_SETTINGS[path](self._exchange, items[0]))
+            reply = _success(_SETTINGS[path](self._exchange, items[0] if items else {}))
         elif path in trade.ORDERS:
             reply = self._orders(path, items, headers, fault)
         else:
@@ -103,7 +103,9 @@ class Rest:
         if not 0 < len(items) <= trade.BATCH:
             raise ApiError("51111", f"Maximum {trade.BATCH} orders can be placed in bulk")
         expires = headers.get("expTime", "")
-        expired = path in trade.EXPIRING and expires.isdigit() and int(expires) < self._exchange.server_ms()
+        expired = (
+            path in trade.EXPIRING and expires.isdecimal() and int(expires[:DIGITS]) < self._exchange.server_ms()
+        )
         rows = []
         for position, item in enumerate(items):
             if expired:

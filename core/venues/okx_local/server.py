@@ -180,7 +180,7 @@ class LocalExchange:
         market = self.exchange.market
         try:
             bar = msgspec.json.decode(await request.read(), type=dict[str, int])["bar"]
-        except (msgspec.DecodeError, KeyError):
+        except (msgspec.DecodeError, KeyError, RecursionError):
             return _refused('the body must be {"bar": open time in ms of the last closed bar}')
         if bar > market.closed:
             return _refused(f"bar {bar} has not closed; the last is {market.closed}")
@@ -191,7 +191,7 @@ class LocalExchange:
     async def _arm(self, request: web.Request) -> web.Response:
         try:
             self.faults.add(msgspec.json.decode(await request.read(), type=Fault))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return _refused(str(error))
         return web.json_response({})
 

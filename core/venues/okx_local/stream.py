@@ -174,7 +174,7 @@ class Hub:
         try:
             request = msgspec.json.decode(text, type=dict[str, object])
             args = msgspec.convert(request.get("args"), list[dict[str, str]])
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except (msgspec.DecodeError, RecursionError):
             connection.event("error", code="60012", msg=f"Illegal request: {text[:500]}")
             return
         operation = request.get("op")
