@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
+from itertools import takewhile
 
 import msgspec
 
@@ -158,6 +159,8 @@ class Reconciler:
         if books.has_trade(fill.trade_id):
             return []
         theirs = self._taken_back(fill)
+        if theirs == fill.size and abs(books.foreign.get(fill.instrument, ZERO)) < abs(theirs):
+            return []  # A stranger's round trip that nobody has accepted yet: both its fills are foreign.
         ours = msgspec.structs.replace(fill, size=fill.size - theirs)
         claims, rest = books.split_exchange_fill(ours)
         if rest or not (claims or theirs):
@@ -169,9 +172,12 @@ class Reconciler:
         return events
 
     def _taken_back(self, fill: Fill) -> Decimal:
-        """The part of a fill that takes back what strangers were known to hold; our own stops never do."""
+        """The part of a fill that takes back what strangers held, by what was accepted and their fills before it;
+        our own stops never do."""
         books = self._journal.books
-        foreign = books.foreign.get(fill.instrument, ZERO)
+        before = takewhile(lambda other: other.trade_id != fill.trade_id, self._orders.foreign.values())
+        seen = sum((other.size for other in before if other.instrument == fill.instrument), ZERO)
+        foreign = books.foreign.get(fill.instrument, ZERO) + seen
         if foreign * fill.size >= 0 or fill.algo_id.startswith(f"{books.prefix}P"):
             return ZERO
         return min(fill.size, -foreign, key=abs)
