@@ -127,7 +127,7 @@ class Executor:
         books, news = self._journal.books, self._news.get(intent.id) or asyncio.Event()
         specs = [self._instruments[leg.instrument] for leg in intent.legs]
         rounds, most = 0, ROUNDS * count(intent.slices, intent.legs, specs)
-        fruitless, before = 0, books.progress(intent.id)
+        fruitless, waited, before = 0, True, books.progress(intent.id)
         while True:
             news.clear()
             match step := self._step(intent, fresh):
@@ -144,9 +144,10 @@ class Executor:
             if self._immediate and rounds >= most:
                 return  # Its market shows nothing new before the next bar: there `resume` goes on.
             rounds += 1
-            before, got = books.progress(intent.id), before
-            stuck = rounds > 1 and all(now.filled == then.filled for now, then in zip(before, got, strict=True))
-            fruitless = fruitless + 1 if stuck and not any(send.passive for send in step) else 0
+            before, then = books.progress(intent.id), before
+            stuck = all(now.filled == was.filled for now, was in zip(before, then, strict=True))
+            fruitless = fruitless + 1 if stuck and not waited else 0
+            waited = any(send.passive for send in step)  # That nothing came of waiting is no refusal.
             if fruitless and not self._immediate:
                 # Something keeps refusing us. Reducing is never given up, but it is asked for calmly.
                 await asyncio.sleep(min(0.25 * 2.0 ** (fruitless - 1), 15.0))

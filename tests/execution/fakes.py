@@ -51,6 +51,8 @@ class Fault(Enum):
     LATE_REPLY = "the fills come at once, the reply later"
     MUTE = "executed and answered, but the stream tells nothing"
     TWICE = "everything on the stream is told twice"
+    GHOST = "arrives long after its expiry, when nobody expects it any more, and is carried out all the same"
+    MEAGRE = "meets a book that holds next to nothing"
 
 
 class FakeVenue(PaperConditions):
@@ -63,6 +65,7 @@ class FakeVenue(PaperConditions):
         self.matching = Matching(SPECS.values(), D(cash), rules=Rules())
         self.faults: deque[Fault | str | None] = deque()
         self.protect_faults: deque[Fault | str | None] = deque()
+        self.cancel_faults: deque[Fault | str | None] = deque()
         self.before_place: Callable[[Order], None] = lambda order: None
         self.placed: list[Order] = []
         self.asked: list[str] = []
@@ -157,6 +160,9 @@ class FakeVenue(PaperConditions):
         if fault is Fault.SLOW_REQUEST:
             self._later(1.0, self._execute, order, None)
             raise Unknown("no reply")
+        if fault is Fault.GHOST:
+            self._later(20.0, self._haunt, order)
+            raise Unknown("no reply")
         first = self._execute(order, fault)
         if isinstance(first, Rejected):
             raise Refused(first.message, first.code)
@@ -169,6 +175,19 @@ class FakeVenue(PaperConditions):
     def _execute(self, order: Order, fault: Fault | None) -> OrderReport | Rejected:
         if self.server_ms() > order.expires:
             return Rejected(Cancel(order.instrument), "51149", "the request has expired")
+        if fault is not Fault.MEAGRE:
+            return self._obey(order, fault)
+        mark = str(self.matching.mark(order.instrument))
+        self.move(order.instrument, mark, THIN)
+        try:
+            return self._obey(order, None)
+        finally:
+            self.move(order.instrument, mark)
+
+    def _haunt(self, order: Order) -> None:
+        self._obey(order, None)
+
+    def _obey(self, order: Order, fault: Fault | None) -> OrderReport | Rejected:
         place = Place(order.client_id, order.instrument, order.size, order.type, order.price, order.reduce_only)
         events = self.step([place])
         if isinstance(events[0], Rejected):
@@ -177,7 +196,24 @@ class FakeVenue(PaperConditions):
         return next(event for event in events if isinstance(event, OrderReport))
 
     async def cancel(self, order: Order) -> None:
-        self._tell(self.step([Cancel(order.instrument, client_id=order.client_id)]), None)
+        await self._reach()
+        fault = self.cancel_faults.popleft() if self.cancel_faults else None
+        if isinstance(fault, str):
+            raise Refused("refused as the test says", fault)
+        if fault is Fault.LOST_REQUEST:
+            raise Unknown("no reply")
+        events = self.step([Cancel(order.instrument, client_id=order.client_id)])
+        if isinstance(events[0], Rejected):
+            raise Refused(events[0].message, events[0].code)
+        self._tell(events, fault if isinstance(fault, Fault) else None)
+        if fault is Fault.LOST_REPLY:
+            raise Unknown("no reply")
+
+    def touch(self, instrument: str, buy: bool) -> D | None:
+        """The best price on one's own side of the book."""
+        bids, asks = self.matching.book(instrument, 1)
+        side = bids if buy else asks
+        return side[0][0] if side else None
 
     async def cancel_all_after(self, seconds: int) -> None:
         await self._reach()

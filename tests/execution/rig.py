@@ -6,8 +6,11 @@ from decimal import Decimal as D
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from core.domain.orders import Action, Fill, Intent, Leg, OrderReport, Origin, base36
 from core.execution.executor import Executor
+from core.execution.exposure import CROSSING, Policy
 from core.execution.journal import Journal
 from core.execution.orders import Orders
 from core.execution.protection import Guard
@@ -24,8 +27,9 @@ EXPIRY_MS = 5_000
 class Rig:
     """`await rig.open()` first. `restart` is what a crash leaves: the file, and the exchange."""
 
-    def __init__(self, path: Path, venue: FakeVenue | None = None) -> None:
+    def __init__(self, path: Path, venue: FakeVenue | None = None, policy: Policy = CROSSING) -> None:
         self.path = path
+        self.policy = policy
         self.venue = venue or FakeVenue()
         self._pump: asyncio.Task[None] | None = None
         self._fold()
@@ -38,7 +42,8 @@ class Rig:
         self.journal = Journal(self.ledger, books)
         self.orders = Orders(self.venue, self.journal, EXPIRY_MS)
         self.guard = Guard(self.venue, self.journal, D("0.25"))
-        self.executor = Executor(self.venue, self.journal, self.orders, self.guard, SPECS)
+        self.executor = Executor(self.venue, self.journal, self.orders, self.guard, SPECS, self.policy)
+        self.executor.touch = self.venue.touch
         self.reconciler = Reconciler(self.venue, self.journal, self.orders, self.guard, dict(SPECS))
 
     @property
@@ -73,6 +78,7 @@ class Rig:
         order: tuple[int, int] = (0, 1),
         strategy: str = "zscore",
         origin: Origin = Origin.STRATEGY,
+        slices: int = 1,
     ) -> Intent:
         """Write an intent of BTC/ETH; nothing is sent yet."""
         legs = (Leg(BTC, D(btc)), Leg(ETH, D(eth)))
@@ -81,6 +87,7 @@ class Rig:
         intent = Intent(
             name, self.venue.market_ms(), strategy, "BTC/ETH", action, origin, legs, "test", order, side, 0.1, 0.1
         )
+        intent = msgspec.structs.replace(intent, slices=slices)
         await self.journal.record(Intended(intent.ts, intent))
         return intent
 
