@@ -76,6 +76,11 @@ def monotonic() -> float:
     return time.monotonic() if loop is None else loop.now
 
 
+def cpu_s() -> float:
+    """Seconds of processor time that this process has used."""
+    return time.process_time()
+
+
 def random_name() -> str:
     """32 hexadecimal characters that nobody has used before (not for anything that must be repeatable)."""
     return uuid4().hex

@@ -45,6 +45,12 @@ class Life:
         """Die at the so-manieth gate from now."""
         self._crash_at = self.gates + gates
 
+    def ended(self, task: asyncio.Task[Any]) -> None:
+        """A task is done; how those of a dead process ended is of no interest to anyone."""
+        self.tasks.discard(task)
+        if not self.alive and not task.cancelled():
+            task.exception()
+
     def kill(self) -> None:
         self.alive = False
         self.died.set()
@@ -56,9 +62,6 @@ class Life:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        for task in self.tasks:
-            task.cancelled() or task.exception()  # Seen: asyncio would complain of each.
-        self.tasks.clear()
 
 
 LIFE: ContextVar[Life | None] = ContextVar("life", default=None)
@@ -71,5 +74,5 @@ def task_factory(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> 
     life = context.get(LIFE) if context is not None else LIFE.get()
     if life is not None:
         life.tasks.add(task)
-        task.add_done_callback(life.tasks.discard)
+        task.add_done_callback(life.ended)
     return task

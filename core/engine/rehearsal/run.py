@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from core.clock import Machine, VirtualLoop, iso
+from core.clock import Machine, VirtualLoop, cpu_s, iso
 from core.config import Settings
 from core.domain.errors import UserError
 from core.engine import supervisor
@@ -46,6 +46,7 @@ class Outcome(msgspec.Struct, frozen=True):
     intents: int
     orders: int
     fills: int
+    cpu_s: float = 0.0
 
 
 class Rehearsal:
@@ -69,7 +70,8 @@ class Rehearsal:
         self.host = Machine()
         warmup = max(settings.strategy.divergence.min_bars, 400)
         panel = hostile_market(seed, universe.assets, universe.bar_ms, warmup, days, self.faults)
-        self.world = World(panel, warmup, settings.demo.cash, seed, self.faults, self.witness)
+        cash, stale_after = settings.demo.cash, settings.venue.stale_after_s
+        self.world = World(panel, warmup, cash, seed, stale_after, self.faults, self.witness)
         self.told: list[str] = []
         self.lives = 0
         self.life = Life(self.host)
@@ -241,4 +243,5 @@ def rehearse(
                 loop.epoch_ms = rehearsal.world.epoch_ms
                 return await rehearsal.run()
 
-            return runner.run(whole())
+            began = cpu_s()
+            return msgspec.structs.replace(runner.run(whole()), cpu_s=cpu_s() - began)

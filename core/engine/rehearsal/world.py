@@ -23,10 +23,13 @@ from core.venues.okx_local.faults import Faults as NoFaults
 from core.venues.okx_local.rest import Reply, Request, Rest
 from core.venues.okx_local.store import Store
 
-TICK_S = 10.0
-"""The market moves so often; OKX tells marks at least as often."""
+TICKS_A_PATIENCE = 1.5
+"""The market moves, and tells its marks, so often in the time after which a silent stream is stale: every ten
+seconds with the usual fifteen, as OKX does."""
 _TICKERS, _CANDLES = 2, 4
 """Tickers are pushed at every second tick, candles that form at every fourth."""
+
+THIN_USDT = (300.0, 5_000.0)
 
 
 class Stage(Exchange):
@@ -63,12 +66,20 @@ class World:
     """The exchange, its market and its troubles, on its own side of the wire: nothing here belongs to a life."""
 
     def __init__(
-        self, panel: Panel, start: int, cash: Decimal, seed: int, faults: Faults, witness: Witness
+        self,
+        panel: Panel,
+        start: int,
+        cash: Decimal,
+        seed: int,
+        stale_after: float,
+        faults: Faults,
+        witness: Witness,
     ) -> None:
         self.keys = Keys()
         self.faults, self.witness = faults, witness
         self.context = copy_context()
-        ticks = round(panel.bar_ms / 1000 / TICK_S)
+        ticks = max(6, round(panel.bar_ms / 1000 / stale_after * TICKS_A_PATIENCE))
+        self._tick_s = panel.bar_ms / 1000 / ticks
         self.market = Market(panel, start=start, bars=0, ticks=ticks, seed=seed)
         self.epoch_ms = self.market.now
         self.exchange = Stage(self.market, self.keys, cash, witness)
@@ -106,7 +117,7 @@ class World:
         loop, tick = asyncio.get_running_loop(), 0
         while not self.market.finished:
             tick += 1
-            await asyncio.sleep(tick * TICK_S - loop.time())
+            await asyncio.sleep(tick * self._tick_s - loop.time())
             self.exchange.advance(True)
             self.exchange.commit()
 
@@ -161,8 +172,10 @@ class World:
         self._halted -= 1
 
     def _thin(self, chance: Any) -> None:
+        """A side of the book holds a few hundred or thousand USDT: what an order takes in two or three bites."""
         instrument = chance.choice(list(self.market.index))
-        self.exchange.thinned[instrument] = 10 ** chance.uniform(-6.0, -3.0)
+        usual = self.market.turnover[self.market.index[instrument]] * self.exchange.rules.depth_share
+        self.exchange.thinned[instrument] = chance.uniform(*THIN_USDT) / max(usual, THIN_USDT[1])
         self._after(chance.uniform(600.0, 7_200.0), self.exchange.thinned.pop, instrument, None)
 
     def _deleverage(self, chance: Any) -> None:
