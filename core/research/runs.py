@@ -8,13 +8,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from core.backtest import weights
 from core.backtest.baselines import asset_signals
 from core.backtest.events import Assumptions, market_of, run_events
 from core.backtest.fees import fees
 from core.backtest.result import Result
 from core.backtest.rule_loop import Known
 from core.backtest.slippage import book_rules
-from core.backtest.vectorised import compiled_of, learn, run_signals, run_vectorised
+from core.backtest.vectorised import compiled_of, gate_of, learn, run_signals, run_vectorised
 from core.compose import make_limits, make_trader
 from core.config import Settings
 from core.data.panel import Panel
@@ -25,6 +26,9 @@ from core.domain.market import Bar
 from core.features.pairs import Frame
 from core.matching.replay import Market
 from core.models.bundle import AnyBundle
+from core.strategies import cluster
+from core.strategies.cluster import ClusterFeatures
+from core.strategies.params import ClusterParams
 from core.strategies.registry import Features, Strategy
 from core.trader import Trader
 
@@ -74,11 +78,28 @@ class Runs:
             return self.by_events(panel, delay=delay, costs=costs)
         assumed, market = scaled(self.assumed, costs), market_of(panel, self.start, 0, self.seed)
         trader = self.trader(market, assumed)
+        if trader.strategy.decide is cluster.decide and type(trader.features) is ClusterFeatures:
+            return self._by_weights(trader, market, assumed, delay)
         known = learn(panel, compiled_of(trader).features, trader.model)
         for _ in range(delay):
             known = late(known)
         cash = float(self.settings.demo.cash)
         return run_vectorised(trader, market, cash, assumed, self.source, seed=self.seed, known=known)
+
+    def _by_weights(self, trader: Trader, market: Market, assumed: Assumptions, delay: int) -> Result:
+        """The cluster strategy, through its own compiled rule."""
+        assert isinstance(trader.params, ClusterParams) and isinstance(trader.features, ClusterFeatures)
+        wishes, gate, cash = (
+            weights.learn(market.panel, trader.features),
+            gate_of(trader.limits),
+            self.settings.demo.cash,
+        )
+        for _ in range(delay):
+            wishes = weights.Wishes._make(map(_moved, wishes))
+            wishes.usable[0] = False
+        return weights.run_wishes(
+            self.rule.name, wishes, market, trader.params, gate, float(cash), assumed, self.source, seed=self.seed
+        )
 
     def by_events(self, panel: Panel, *, delay: int = 0, costs: float = 1.0) -> Result:
         """The same, event by event."""

@@ -40,7 +40,7 @@ epochs = 3
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COCKPIT_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(audits, "BY_EVENTS", Scope(2, 300, 400))
+    monkeypatch.setattr(audits, "COMPILED", Scope(4, 300, 400))
     (tmp_path / "config.toml").write_text(CONFIG)
 
 
@@ -54,7 +54,8 @@ def test_integrity_passes_with_the_trained_model(capsys: pytest.CaptureFixture[s
     code, told, _ = run(capsys)
     assert (code, told.integrity.passed) == (0, True), told.integrity.findings
     names = {check.name for check in told.integrity.checks}
-    assert {"look-ahead", "warm-up", "train/serve", "decisions", "model", "runs", "accounting"} <= names
+    assert {"look-ahead", "warm-up", "train/serve", "decisions", "model", "runs", "accounting", "ledger"} <= names
+    assert told.engine == "vectorised"
     assert told.edge.runs[0].trades > 20
 
 
