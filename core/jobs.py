@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from core.domain.errors import UserError
+from core.domain.secrecy import without_secrets
 
 Progress = Callable[[float, str], None]
 """Called with the share done (0 to 1) and a line that says what is being done."""
@@ -73,7 +74,7 @@ async def run(module: str, arguments: Sequence[str], progress: Progress) -> Ende
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **QUIET},
+        env={**without_secrets(os.environ), **QUIET},
         limit=LINE,
     )
     assert process.stdout is not None and process.stderr is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from core.domain.errors import UserError
+from core.domain.secrecy import without_secrets
 
 # Threads that wait by spinning bring a busy machine down; our own code is written for one thread.
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
@@ -28,10 +29,13 @@ def flags(**options: object) -> list[str]:
 
 
 def become(module: str, arguments: Sequence[str]) -> NoReturn:
-    """Turn this process into `python -m module arguments`: its signals, streams and exit code are then ours."""
+    """Turn this process into `python -m module arguments`: its signals, streams and exit code are then ours. Only
+    what asks an exchange for an account is given the secrets."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], {**THREADS, **os.environ})
+    trades = module.startswith("core.engine") and module != "core.engine.download"
+    environ = os.environ if trades else without_secrets(os.environ)
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], {**THREADS, **environ})
 
 
 class Background:

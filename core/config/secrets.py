@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Self
 
 from core.domain.errors import UserError
-
-SECRET_NAMES = ("OKX_API_KEY", "OKX_API_SECRET", "OKX_API_PASSPHRASE")
-NOTIFY_URLS = "COCKPIT_NOTIFY_URLS"
-"""Addresses of apprise, separated by white space. They hold tokens and passwords."""
+from core.domain.secrecy import NOTIFY_URLS
+from core.domain.secrecy import SECRET_NAMES as SECRET_NAMES
 
 
 class Secrets:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.domain.errors import UserError
+from core.domain.secrecy import without_secrets
 from core.jobs import QUIET
 
 
@@ -51,7 +52,7 @@ class ExchangeProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, **QUIET},
+                env={**without_secrets(os.environ), **QUIET},
                 start_new_session=True,
             )
         assert process.stdout is not None
