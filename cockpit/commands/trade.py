@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cockpit.commands.running import request, say, snapshot
+from core.clock import monotonic
 from core.config import load
 from core.domain.errors import UserError
 from core.domain.snapshot import Ticket
@@ -39,6 +40,29 @@ def close(pair: str, *, yes: bool, as_json: bool, config: Path | None) -> None:
     say(request(settings, name, pair), as_json=as_json)
 
 
+def kill(wait: float, *, yes: bool, as_json: bool, config: Path | None) -> None:
+    """Pull the kill switch and wait for its proof; by its file where no engine answers."""
+    settings = load(config)
+    if not yes:
+        _must_ask()
+        if not typer.confirm("cancel every order of ours, close every position, and halt?", err=True):
+            raise UserError("nothing was done")
+    end = monotonic() + wait
+    try:
+        reply = request(settings, "kill")
+        while reply.pending and monotonic() < end:
+            print(reply.message, file=sys.stderr)
+            reply = request(settings, "kill")
+    except UserError as error:
+        settings.paths.create()
+        settings.paths.kill.touch(mode=0o600)
+        text = f"{error}; {settings.paths.kill} was written: an engine obeys it at once, or as it starts"
+        raise UserError(text, error.code) from error
+    if reply.pending:
+        raise UserError(f"after {wait:g} s the kill is still at work: {reply.message}")
+    say(reply, as_json=as_json)
+
+
 def _must_ask() -> None:
     if not sys.stdin.isatty():
         raise UserError("this needs a confirmation and there is no terminal to ask in: add --yes")
@@ -51,7 +75,7 @@ def _confirm(action: str, tickets: Sequence[Ticket]) -> None:
         console.print(_title(action, ticket), soft_wrap=True)
         console.print(_legs(ticket))
     if not tickets:
-        console.print("nothing is held; the engine would pause")
+        console.print("nothing is held; the account would only reduce from then on")
     if not typer.confirm(f"{action}?", err=True):
         raise UserError("nothing was done")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cockpit.app import CockpitApp
     from cockpit.theme import Palette
 
-ACTING = frozenset({"pause", "open", "close", "flatten"})
+ACTING = frozenset({"pause", "open", "close", "flatten", "kill"})
 """Actions that need an engine which listens to us."""
 
 
@@ -44,10 +44,11 @@ class Dashboard(Screen[None]):
     """Everything at a glance, every action one key away."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("p", "pause", "Pause", id="act.pause", tooltip="Pause new entries, or resume them"),
+        Binding("p", "pause", "Pause", id="act.pause", tooltip="Only reduce from now on, or resume"),
         Binding("o", "open", "Open", id="act.open", tooltip="Open the selected pair by hand (asks first)"),
         Binding("c", "close", "Close", id="act.close", tooltip="Close the selected position (asks first)"),
         Binding("F", "flatten", "Flatten", id="act.flatten", tooltip="Close all positions (asks first)"),
+        Binding("K", "kill", "Kill", id="act.kill", tooltip="Cancel and close everything, and halt (asks first)"),
         Binding("slash", "filter", "Filter", id="view.filter", tooltip="Show only pairs that contain these words"),
         Binding("s", "sort", "Sort", id="view.sort", show=False, tooltip="Sort the pairs by the next column"),
         Binding(
@@ -139,9 +140,18 @@ class Dashboard(Screen[None]):
             return None
         return True
 
-    def action_pause(self) -> None:
+    @work
+    async def action_pause(self) -> None:
+        """Pause, or resume; to come back from a halt is asked about first."""
         status = self.cockpit.latest.status
-        name = "resume" if status and status.state == "paused" else "pause"
+        name = "pause" if status is None or status.state == "active" else "resume"
+        if status is not None and status.state == "halted":
+            lines = [
+                *self._note(f"It is halted: {status.reason}."),
+                *self._note("Strategies decide again; losses count from now on."),
+            ]
+            if not await self.app.push_screen_wait(Question("resume?", lines, "Resume", grave=True)):
+                return
         self.cockpit.act(Command(new_id(), name, who="cockpit"))
 
     @work
@@ -178,6 +188,17 @@ class Dashboard(Screen[None]):
         lines += [[], *self._note("Every position above is closed at the market.")]
         if await self.app.push_screen_wait(Question("flatten all?", lines, "Flatten", grave=True)):
             self.cockpit.act(Command(new_id(), "flatten", who="cockpit"))
+
+    @work
+    async def action_kill(self) -> None:
+        lines = [line for row in self.cockpit.latest.positions for line in self._legs_of(row)]
+        lines += [
+            *([[]] if lines else []),
+            *self._note("Every order of ours is cancelled, every position closed at the market."),
+            *self._note("The account is halted, over restarts too, until somebody resumes it."),
+        ]
+        if await self.app.push_screen_wait(Question("kill?", lines, "Kill", grave=True)):
+            self.cockpit.act(Command(new_id(), "kill", who="cockpit"))
 
     @work
     async def confirm_stop(self) -> None:

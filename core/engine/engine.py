@@ -2,21 +2,24 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
 from core.config import Settings
+from core.domain.account import Balance
 from core.domain.instrument import Instrument
 from core.domain.market import Bar, Candle, Funding, Mark, Ticker
 from core.domain.orders import Fill, OrderReport
 from core.engine.clusters import ClusterWatch
 from core.engine.feed import Feed
+from core.engine.kill import KillSwitch
 from core.engine.market import MarketState
 from core.engine.narrator import Narrator
 from core.engine.quality import QualityWatch
 from core.execution.exposure import Policy
+from core.execution.deadman import DeadMan
 from core.execution.journal import Journal
 from core.execution.reconcile import Verdict
 from core.portfolio.events import AnyEvent, Commanded
@@ -26,6 +29,7 @@ from core.walk import Walk
 
 RECONCILE_S = 60.0
 RETRY_S = 2.0
+JUDGE_S = 5.0
 STOP_S = 10.0
 
 
@@ -67,6 +71,10 @@ class Engine(Walk):
         self._funding: dict[str, Funding] = {}
         self._wake = asyncio.Event()
         self._bar: Bar | None = None
+        self.kill = KillSwitch(self, settings.paths.kill)
+        self.dead_man = DeadMan(venue, settings.risk.dead_man_s, self._warn)
+        self.money: Balance | None = None
+        """The exchange's last word on the account."""
         self.asset_ids = {spec.asset: name for name, spec in instruments.items()}
 
     # -- starting ---------------------------------------------------------------------------------
@@ -75,6 +83,7 @@ class Engine(Walk):
         """Open or fold the ledger, agree with the exchange, warm the features, finish what was half done."""
         await self.open()
         self.narrator.follow(self.journal)
+        await self.kill.begin()
         await self.reconcile()
         # Under lockstep the market has waited: an entry's bar is not past.
         self.executor.resume(fresh=self.venue.capabilities.lockstep)
@@ -138,6 +147,8 @@ class Engine(Walk):
                     self._stream(event)
                 case Reconnected():
                     self._wake.set()
+                case Balance():
+                    self.money = event
                 case _:
                     pass
 
@@ -172,6 +183,11 @@ class Engine(Walk):
         """All that an engine does beside taking events, trading (up to the bar that opens at `until_ms`) first. One
         that ends with an error ends the run."""
         works = {"trade": self.trade(until_ms), "watch": self.watch(), "executor": self.executor.failed()}
+        works["kill"] = self.kill.watch()
+        if not self.venue.capabilities.lockstep:
+            works["risk"] = self.guard_equity()
+        if self.dead_man.wanted:
+            works["dead man"] = self.dead_man.keep()
         return [asyncio.create_task(work, name=name) for name, work in works.items()]
 
     async def trade(self, until_ms: int | None) -> None:
@@ -222,6 +238,24 @@ class Engine(Walk):
         self._funding[rate.instrument] = rate
         self.feed.fund(rate)
 
+    async def guard_equity(self) -> None:
+        """Between bars too, loss and margin at the marks of now change what the account may do; for ever. (A market
+        that waits for us is judged at its closes alone: what comes of it must not depend on our clock.)"""
+        while True:
+            await asyncio.sleep(JUDGE_S)
+            if self._bar is not None and self.verdict.agrees:
+                await self.judge({**self.traders[0].prices(self._bar), **self.marks()})
+
+    def marks(self) -> Mapping[str, Decimal]:
+        return {} if self.venue.capabilities.lockstep else self.market.marks()
+
+    def maintenance(self) -> Decimal | None:
+        known = self.money
+        return None if known is None or self.venue.capabilities.lockstep else known.maintenance
+
+    def _warn(self, text: str) -> None:
+        self.narrator.say(self.venue.market_ms(), "health", "warn", text)
+
     def trouble(self) -> str:
         return "" if self.venue.capabilities.lockstep else self.market.trouble()
 
@@ -257,3 +291,4 @@ class Engine(Walk):
         with contextlib.suppress(VenueError):
             for record in [r for r in self.journal.books.orders.values() if not r.state.final]:
                 await self.venue.cancel(record.order)
+        await self.dead_man.release()

@@ -14,6 +14,7 @@ from core.domain.orders import (
     OrderType,
     client_id,
 )
+from core.domain.trading import KILL, TradingState
 from core.execution.failpoint import failpoint
 from core.execution.journal import Journal
 from core.portfolio.events import AnyEvent, Filled, Planned, Reported
@@ -51,7 +52,9 @@ class Orders:
         books = self._journal.books
         instrument = intent.legs[leg].instrument
         net = books.net(instrument)
-        mystery = self.mystery.get(instrument, ZERO)
+        # Under a kill nothing is traded against what nobody can explain: it may be ours.
+        killed = books.restrictions.of(KILL) is TradingState.HALTED
+        mystery = ZERO if killed else self.mystery.get(instrument, ZERO)
         theirs = net + self.strangers(instrument) + mystery
         attempt = len(books.intents[intent.id].orders[leg])
         order = Order(

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from core.domain.trading import LOSSES, Restriction, TradingState
-from core.portfolio.events import Switched
+from core.domain.trading import KILL, LOSSES, Restriction, TradingState
+from core.portfolio.events import Killed, Switched
 
 
 class Restrictions:
@@ -14,6 +14,8 @@ class Restrictions:
         self._rebase = rebase
         self.standing: dict[str, Restriction] = {}
         self._worst: Restriction | None = None
+        self.unproven = False
+        """Whether the kill switch was pulled and has not yet been proven to have done its work."""
 
     @property
     def state(self) -> TradingState:
@@ -32,8 +34,14 @@ class Restrictions:
     def switch(self, event: Switched) -> None:
         """Take in a change. Ledgers of old say `paused`, which kept strategies from new exposure."""
         state = TradingState.REDUCING if event.state == "paused" else TradingState(event.state)
+        if event.cause == KILL:
+            self.unproven = state is TradingState.HALTED
         if self.standing.pop(event.cause, None) and event.who and event.cause in LOSSES:
             self._rebase()
         if state is not TradingState.ACTIVE:
             self.standing[event.cause] = Restriction(event.cause, state, event.reason, event.who, event.ts)
         self._worst = max(self.standing.values(), key=lambda found: found.state.rank, default=None)
+
+    def prove(self, event: Killed) -> None:
+        """The kill has done its work; the halt stays."""
+        self.unproven = False

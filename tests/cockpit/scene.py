@@ -258,6 +258,8 @@ class FakeEngine:
         self.scene = scene
         self.seen: list[Command] = []
         self.refusal = ""
+        self.pending = 0
+        """How many commands are answered as if they were still at work."""
         self.server = LinkServer(path, self.handle, session="7f3a", read_only=read_only)
 
     @property
@@ -272,12 +274,20 @@ class FakeEngine:
         if command.name == "trail":
             return Reply(command.id, True, "", trail=self.scene.trail(command.pair))
         if command.name in ("pause", "resume"):
-            state = "paused" if command.name == "pause" else "active"
-            self.scene.status = msgspec.structs.replace(self.scene.status, state=state)
+            state = "reducing" if command.name == "pause" else "active"
+            reason = "paused by cockpit" if command.name == "pause" else ""
+            self.scene.status = msgspec.structs.replace(self.scene.status, state=state, reason=reason)
+        if command.name == "kill":
+            self.scene.status = msgspec.structs.replace(
+                self.scene.status, state="halted", reason="killed by cockpit"
+            )
         if command.name == "flatten":
             self.scene.held = False
         self.publish()
-        return Reply(command.id, not self.refusal, self.refusal or f"{command.name}: done")
+        self.pending -= 1
+        return Reply(
+            command.id, not self.refusal, self.refusal or f"{command.name}: done", pending=self.pending >= 0
+        )
 
     def ticket(self, command: Command) -> Ticket:
         a, b = command.pair.split("/")

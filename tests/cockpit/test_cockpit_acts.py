@@ -25,13 +25,32 @@ async def test_p_pauses_and_resumes(tmp_path: Path) -> None:
     async with cockpit(tmp_path) as it:
         await it.press("p")
         assert (await it.sent("pause")).who == "cockpit"
-        await it.until(lambda: "PAUSED" in it.text(it.board.header))
+        await it.until(lambda: "REDUCING" in it.text(it.board.header))
+        assert "paused by cockpit" in it.text(it.board.header), "why it is so is said in words"
         await it.press("p")
         await it.sent("resume")
         await it.until(lambda: "ACTIVE" in it.text(it.board.header))
 
 
-@pytest.mark.parametrize("key", ["o", "c", "F", "ctrl+q"])
+async def test_K_kills_after_a_yes_and_to_come_back_from_a_halt_is_asked_first(tmp_path: Path) -> None:
+    async with cockpit(tmp_path) as it:
+        await it.press("K")
+        await it.until(lambda: isinstance(it.app.screen, Question))
+        assert "halted, over restarts too" in it.text()
+        await it.press("y")
+        assert (await it.sent("kill")).who == "cockpit"
+        await it.until(lambda: "■ HALTED" in it.text(it.board.header))
+        await it.press("p")
+        await it.until(lambda: isinstance(it.app.screen, Question))
+        await it.press("enter")
+        assert not [command for command in it.engine.seen if command.name == "resume"], "it starts on Cancel"
+        await it.press("p")
+        await it.until(lambda: isinstance(it.app.screen, Question))
+        await it.press("y")
+        await it.sent("resume")
+
+
+@pytest.mark.parametrize("key", ["o", "c", "F", "K", "ctrl+q"])
 async def test_what_spends_is_asked_first_and_the_easy_answer_is_no(tmp_path: Path, key: str) -> None:
     async with cockpit(tmp_path) as it:
         for no in (("enter",), ("n",), ("escape",), ("tab", "shift+tab", "enter")):
@@ -151,11 +170,11 @@ async def test_leaving_leaves_the_engine_alone(tmp_path: Path, key: str) -> None
 @pytest.mark.parametrize("options", [{"read_only": True}, {"engine_read_only": True}])
 async def test_read_only_means_it(tmp_path: Path, options: dict[str, Any]) -> None:
     async with cockpit(tmp_path, **options) as it:
-        await it.press("p", "o", "c", "F", "ctrl+q")
+        await it.press("p", "o", "c", "F", "K", "ctrl+q")
         assert it.app.screen is it.board and not it.engine.seen
         assert "READ-ONLY" in it.text(it.board.header)
         dead = {key.description for key in it.app.screen.query("FooterKey.-disabled")}  # type: ignore[attr-defined]
-        assert dead == {"Pause", "Open", "Close", "Flatten", "Stop"}
+        assert dead == {"Pause", "Open", "Close", "Flatten", "Kill", "Stop"}
 
 
 # Keys and help
