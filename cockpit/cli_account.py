@@ -20,7 +20,7 @@ class VenueName(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    for command in (doctor, account, accept, adopt):
+    for command in (doctor, rehearse, account, accept, adopt):
         app.command(rich_help_panel=WELL)(command)
 
 
@@ -39,6 +39,33 @@ def doctor(
     from cockpit.commands.processes import become, flags
 
     become("core.engine.doctor", flags(venue=venue.value if venue else None, json=json, config=config))
+
+
+def rehearse(
+    days: Annotated[int, typer.Option(min=1, metavar="N", help="Simulated days.")] = 30,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of the market, and of everything that goes wrong.")
+    ] = 7,
+    faults: Annotated[str, typer.Option(metavar="all|none|LIST", help="What may go wrong, by name.")] = "all",
+    workers: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes (default: one a core)")] = None,
+    json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    config: Config = None,
+) -> None:
+    """Run the engine of this configuration on virtual time against an exchange that does everything wrong.
+
+    Lost, late and doubled messages, refusals, part fills, maintenance, jumps, a full disk, clock steps, crashes at
+    any point: each day ends in quiet, in which everything must settle. Exit code 1 where an invariant did not hold,
+    with the one command that shows it again. Going live asks for a rehearsal of the very configuration.
+
+    Example:  cockpit rehearse --days 30 --seed 7 --faults all
+    """
+    from cockpit.commands.processes import flags
+    from cockpit.commands.research import pass_on
+
+    whole = config.absolute() if config else None
+    words = flags(days=days, seed=seed, faults=faults, workers=workers, json=json, config=whole)
+    pass_on("core.engine.rehearsal", words, quiet)
 
 
 def account(json: Json = False, config: Config = None) -> None:
