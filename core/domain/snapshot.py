@@ -221,8 +221,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 class Command(msgspec.Struct, frozen=True):
     """Something a person asked the engine: `name` is one of pause, resume, kill, preview, open, close, flatten,
-    stop, status, trail, quality, account, accept, adopt. `pair` (of a trail: the asset) and `side` where they apply;
-    `notional` USDT per leg (0: the configured size); `text`: why, of what is accepted or adopted."""
+    stop, status, trail, quality, account, accept, adopt. `pair` (of a trail: the asset) and `side` where they
+    apply; `notional` USDT per leg (0: the configured size); `text`: why, of what is accepted or adopted."""
 
     id: str
     name: str

@@ -12,7 +12,8 @@ from tests.engine.desk import Desk
 from tests.engine.processes import Home
 
 VIRTUAL = (
-    "test_ramp", "test_feed", "test_engine_steps", "test_commands", "test_snapshots", "test_narrator",
+    "test_ramp",
+    "test_feed", "test_engine_steps", "test_commands", "test_snapshots", "test_narrator",
     "test_cluster_watch", "test_health",
     "test_walk_races",
 )  # fmt: skip
