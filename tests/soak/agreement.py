@@ -114,7 +114,12 @@ def _standing(books: Books, account: Account) -> list[str]:
         if triggers[name] != ([-size] if size else [])
     ]
     lines += [f"order {record.report.client_id} is still at the exchange" for record in account.state.orders]
-    lines += [f"intent {intent.id} is not settled" for intent in books.unsettled()]
+    # One that was written a moment before the end, and never sent, is given up at the next start.
+    lines += [
+        f"intent {intent.id} has traded and is not settled"
+        for intent in books.unsettled()
+        if any(leg.filled for leg in books.progress(intent.id))
+    ]
     if account.state.cash != books.cash:
         lines.append(f"cash: the exchange has {account.state.cash}, the ledger {books.cash}")
     return lines
