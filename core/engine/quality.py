@@ -26,6 +26,8 @@ class QualityWatch:
         self._told: Decimal | None = None
         self._total: QualityRow | None = None
         self.executions = Executions(journal.books, instruments, book_rules(settings.backtest.slippage))
+        if ramps and (curve := journal.books.curve):
+            self._ramp = Ramp(settings.live, curve[0][0], self.executions.legs())
         journal.listen(self._heard)
 
     def _heard(self, event: AnyEvent) -> None:
@@ -56,8 +58,7 @@ class QualityWatch:
         if not self._ramps:
             return
         if self._ramp is None:
-            curve = self._journal.books.curve
-            self._ramp = Ramp(self._live, curve[0][0] if curve else now_ms, self.executions.legs())
+            self._ramp = Ramp(self._live, now_ms)
         self._ramp.move(now_ms)
         if self._ramp.share != self._told:
             self._told = self._ramp.share

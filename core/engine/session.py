@@ -23,6 +23,7 @@ from core.engine.snapshots import Lag, Phase, snapshot
 from core.engine.summary import summary
 from core.link.server import LinkServer
 from core.portfolio.events import AnyEvent, Decided, Stepped
+from core.venues import shadow
 from core.venues.okx.factory import Permit
 from core.venues.port import VenueError
 
@@ -132,6 +133,8 @@ class Session:
         self.notifier.follow(engine.journal)
         self._base = self._status()
         self._enter("trading", "")
+        if self.settings.venue.name == "shadow":
+            self.narrator.say(engine.venue.market_ms(), "engine", "warn", shadow.ASSUMED)
         tasks = [
             *engine.tasks(run.market.last_traded_ms if run.market else None),
             asyncio.create_task(self._stopped(), name="stop"),

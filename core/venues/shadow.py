@@ -53,6 +53,8 @@ KEPT = 500
 """Orders, fills and bills that the paper account remembers, each: reconciliation asks for those of a day."""
 ENOUGH = Decimal(10**9)
 """Contracts at the best price: more than any order asks for."""
+ASSUMED = "on paper: orders trade whole and at once, at the best bid or ask last told; nothing is sent"
+"""What who looks at a shadow must know."""
 EXPIRED, NO_QUOTE = "51116", "50026"
 
 

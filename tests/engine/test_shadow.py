@@ -124,7 +124,8 @@ async def test_an_engine_trades_on_paper_and_nothing_private_is_ever_sent(stage:
     wire = stage.wire
     assert len(wire.requests) > 10 and {method for method, _, _ in wire.requests} == {"GET"}
     assert not any(signed for _, _, signed in wire.requests)
-    assert all("/public/" in url or "/market/" in url for _, url, _ in wire.requests)
+    public = ("/api/v5/public/", "/api/v5/market/", "/api/v5/system/status")
+    assert all(any(path in url for path in public) for _, url, _ in wire.requests)
     assert set(wire.sockets) == {("public", False), ("business", False)}
     exchange = stage.exchange.exchange.matching
     assert not exchange.fills() and not exchange.orders() and exchange.cash == D(100_000)
