@@ -37,6 +37,7 @@ TABLED: dict[str, tuple[str, int]] = {
     "inside": ("near a cluster", 2),
     "clusters": ("clusters in use", 0),
     "held": ("held", 1),
+    "rows": ("rows", 0),
 }
 """Numbers of a training in the table, with their head and decimals; other numbers follow by name."""
 TOLD = ("epochs", "best_epoch", "warm", "first_training_loss", "training_loss", "first_validation_loss",
@@ -183,7 +184,7 @@ def _clusters(groups: Groups) -> str:
         more = f" and {len(members) - NAMED} more" if len(members) > NAMED else ""
         mean = float(np.mean([similarity for _, similarity in members]))
         rows.append(
-            cell("none" if number_ < 0 else str(number_ + 1))
+            cell("none" if number_ < 0 else str(number_))
             + cell(f"{len(members):,}")
             + cell(number(mean))
             + cell(names + more, "words")

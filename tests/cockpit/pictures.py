@@ -13,6 +13,7 @@ from scene import Scene, serving
 from shelf import backtests
 
 from cockpit.app import CockpitApp
+from cockpit.screens.cluster import ClusterScreen
 
 FOLDER = Path(__file__).resolve().parents[2] / "cockpit" / "pictures"
 SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
@@ -22,20 +23,26 @@ SHOTS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
     "help": ((120, 40), ("question_mark",)),
     "backtest": ((160, 50), ("b", "2", "j", "space", "k")),
     "backtest-small": ((80, 24), ("b", "3")),
+    "clusters": ((110, 22), ("6", "j")),
+    "asset": ((120, 36), ("6", "j", "j", "j", "j", "enter")),
 }
 """Name of each picture, the terminal's size, and the keys pressed before it is taken."""
+LEARNED = ("clusters", "asset")
+"""Pictures of a model's clusters; elsewhere they are those of plain correlations."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 async def draw(name: str, size: tuple[int, int], keys: tuple[str, ...]) -> None:
     """Take one picture of the seeded scene."""
     with tempfile.TemporaryDirectory() as folder:
-        async with serving(Path(folder) / "engine.sock", Scene()) as engine:
+        async with serving(Path(folder) / "engine.sock", Scene(learned=name in LEARNED)) as engine:
             app = CockpitApp(engine.server.path, backtests=backtests(Path(folder)))
             async with app.run_test(size=size) as pilot:
                 while not (app.latest.log and app.latest.clusters):
                     await pilot.pause(0.02)
                 await pilot.press(*keys)
+                while isinstance(app.screen, ClusterScreen) and app.screen.panel.trail is None:
+                    await pilot.pause(0.02)
                 await pilot.pause(0.2)
                 (FOLDER / f"{name}.svg").write_text(app.export_screenshot(simplify=True), encoding="utf-8")
 

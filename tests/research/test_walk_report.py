@@ -130,6 +130,19 @@ def test_every_asset_of_the_last_model_is_in_one_cluster_or_in_none(
     assert all(name in section for name in members)
 
 
+def test_what_a_forest_says_of_its_training_is_told_too(
+    whole: tuple[Walked, list[Analysis], Groups], tmp_path: Path
+) -> None:
+    told, analyses, _ = whole
+    forest = {"rows": 1900.0, "base_rate": 0.61, "auc": 0.523}
+    rows = tuple(msgspec.structs.replace(row, training=forest) for row in told.segments)
+    write_walk(tmp_path / "pairs.html", msgspec.structs.replace(told, segments=rows), analyses)
+    page = (tmp_path / "pairs.html").read_text(encoding="utf-8")
+    learned = page[page.index("<h2>What was learned") : page.index("<h2>Months")]
+    assert "Area under the curve" in learned and "epoch" not in learned
+    assert learned.count("<td>1,900</td><td>0.610</td><td>0.523</td>") == len(rows)
+
+
 def warm_walk() -> ClusterWalk:
     """A walk that begins each model with the one before."""
     return replace(small_walk(), warm=True)
