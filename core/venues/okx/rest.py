@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 import ccxt
 
-from core.clock import wall_ms
+from core.clock import monotonic, wall_ms
 from core.domain.account import Balance, Bill, Position
 from core.domain.instrument import Instrument
 from core.domain.market import Candle, Funding
@@ -32,6 +32,9 @@ PAGE = 100
 CANDLE_PAGE = 300
 FILLS_KEPT_MS = 3 * 86_400_000
 """`trade/fills` reaches back three days, `trade/fills-history` three months."""
+
+CLOCK_ANSWER_S = 2.0
+"""Half of this bounds how wrong the exchange's clock is known: less than the margin by which absence is proven."""
 
 STALE_CLOCK = "50102"
 EXPIRED = "51149"
@@ -64,6 +67,8 @@ class Rest(ABC):
         self.bar_name, self.bar_ms = messages.BARS[bar]
         self.where = where
         self.clock_offset = 0
+        self._measured: tuple[float, float] | None = None
+        """(the exchange's clock in ms, ours in monotonic seconds) when last compared."""
         self.budget = Budget()
         self._transport = transport
         self._credentials = credentials
@@ -170,15 +175,26 @@ class Rest(ABC):
     # --- clock and market ----------------------------------------------------------------------------
 
     async def sync_clock(self) -> int:
-        """Measure how many ms the exchange's clock is ahead of ours; signatures and expiries use it."""
-        before = wall_ms()
-        server = await self._one("public/time", lambda raw: moment(raw["ts"]))
-        self.clock_offset = server - (before + wall_ms()) // 2
+        """Measure how many ms the exchange's clock is ahead of ours; signatures use it. An answer that took long
+        says little: it is asked for again, and where none comes soon the last good measure stands."""
+        for _ in range(3):
+            asked = monotonic()
+            server = await self._one("public/time", lambda raw: moment(raw["ts"]))
+            heard = monotonic()
+            if heard - asked <= CLOCK_ANSWER_S:
+                self._measured = server + (heard - asked) * 500, heard
+                break
+        if self._measured is None:
+            raise Unreachable(f"{self.where}: its clock cannot be compared: answers take over {CLOCK_ANSWER_S:g} s")
+        self.clock_offset = self.server_ms() - wall_ms()
         self._transport.set_clock(self.clock_offset)
         return self.clock_offset
 
     def server_ms(self) -> int:
-        return wall_ms() + self.clock_offset
+        """By the last comparison and what has passed since: a step of this machine's clock changes no expiry."""
+        if self._measured is None:
+            return wall_ms()
+        return round(self._measured[0] + (monotonic() - self._measured[1]) * 1000)
 
     @abstractmethod
     def market_ms(self) -> int:
