@@ -8,7 +8,9 @@ import pytest
 from core.config import Settings, load
 from core.domain.errors import UserError
 from core.domain.health import Check, Report
-from core.engine import licence, supervisor
+from core.engine import doctor, licence, supervisor
+from core.engine.session import Session
+from core.venues.okx.factory import Permit
 from tests.engine.processes import Home
 
 KEYS = {"OKX_API_KEY": "key-canary", "OKX_API_SECRET": "secret-canary", "OKX_API_PASSPHRASE": "phrase-canary"}
@@ -144,13 +146,32 @@ def test_every_failure_of_the_doctor_is_told_and_a_warning_is_none() -> None:
         licence.examined(Report(0, (*bad, Check("clock", "good", "right"))))
 
 
+async def test_the_doctor_is_asked_before_there_is_a_venue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def examine(_: Settings) -> Report:
+        return Report(0, (Check("positions", "bad", "in long_short_mode"),))
+
+    def make_venue(*_: object) -> None:
+        raise AssertionError("nobody may reach for the exchange")
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    monkeypatch.setattr(supervisor, "make_venue", make_venue)
+    monkeypatch.setattr(Session, "_log_to_file", lambda _: None)
+    session = Session(settings(tmp_path), True, headless=True, quiet=True, permit=Permit("main"))
+    with pytest.raises(UserError, match="doctor: positions: in long_short_mode"):
+        await session.run()
+
+
+@pytest.mark.parametrize("name", ["okx-demo", "shadow", "demo"])
+def test_live_is_for_real_money_alone(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"--live is for real money, and venue {name} has none"):
+        settings(tmp_path, venue__name=name).venue.refuse_real_money(live=True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
         (("--venue", "okx"), "real money"),
         (("--venue", "okx", "--live"), "cockpit rehearse"),
-        (("--venue", "okx-demo", "--live"), "--live is for real money"),
-        (("--venue", "shadow", "--live"), "--live is for real money"),
     ],
 )
 async def test_the_engine_refuses_real_money_before_it_does_anything(
