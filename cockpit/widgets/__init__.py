@@ -2,6 +2,7 @@
 
 from cockpit.widgets.clusters import ClustersPanel
 from cockpit.widgets.equity import EquityPanel
+from cockpit.widgets.health import HealthPanel
 from cockpit.widgets.log import LogPanel
 from cockpit.widgets.market import StreamsPanel
 from cockpit.widgets.pairs import PairsPanel
@@ -15,5 +16,6 @@ PANELS: dict[str, type[Panel]] = {
     "log": LogPanel,
     "streams": StreamsPanel,
     "clusters": ClustersPanel,
+    "health": HealthPanel,
 }
 """Every panel by its id. The place in this table is the digit that jumps to it."""

@@ -4,6 +4,7 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from cockpit import format
+from cockpit.widgets.health import WORDS, worst
 from cockpit.widgets.panel import Cell, Line, Panel
 from core.domain.snapshot import Status
 
@@ -15,7 +16,7 @@ STATES = {"active": "▶ ACTIVE", "reducing": "‖ REDUCING", "halted": "■ HAL
 class Header(Panel, can_focus=False):
     """Two lines that must be readable from across the room: mode, state and phase; then health."""
 
-    topics = frozenset({"status", "streams"})
+    topics = frozenset({"status", "streams", "health"})
     title = "cockpit"
 
     def __init__(self, id: str) -> None:
@@ -91,7 +92,9 @@ class Header(Panel, can_focus=False):
             ], []
         oldest = max((stream.age for stream in self.latest.streams), default=0.0)
         whole = status.streams_live == status.streams_total
+        poor = worst(self.latest.health)
         health: Line = [
+            *([(f" {WORDS[poor.level][0]} {poor.name} {poor.text} ", p.attention)] if poor is not None else []),
             (" streams ", p.muted),
             (
                 f"{status.streams_live}/{status.streams_total}{'' if whole else ' !'}",

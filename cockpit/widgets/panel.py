@@ -17,6 +17,7 @@ from textual.markup import escape
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from core.domain.health import Reading
 from core.domain.snapshot import Clusters, Equity, LogLine, PairTable, PositionRow, Status, Stream
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Latest:
     positions: list[PositionRow] = field(default_factory=list)
     equity: Equity | None = None
     clusters: Clusters | None = None
+    health: list[Reading] = field(default_factory=list)
     log: list[LogLine] = field(default_factory=list)
     logged: int = 0
 

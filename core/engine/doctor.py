@@ -28,7 +28,7 @@ from core.engine.reach import reader
 from core.execution.preflight import Expected, Known, preflight
 from core.models.bundle import check_universe
 from core.models.kinds import loaded
-from core.portfolio.books import Books
+from core.portfolio.books import Books, InvariantError
 from core.portfolio.events import AnyEvent, Listed
 from core.portfolio.ledger import peek
 from core.strategies.registry import strategy
@@ -131,8 +131,8 @@ def ledger(settings: Settings) -> tuple[list[AnyEvent], Check]:
         if IN_USE in str(error) and lock(settings).level == "warn":
             return [], Check("ledger", "good", "in use by the running engine, which folded it at its start")
         return [], Check("ledger", "bad", str(error))
-    except (AssertionError, LookupError, ValueError, ArithmeticError) as error:
-        why = f"{path}: its events contradict each other: {error}"
+    except InvariantError as error:
+        why = f"{path}: its events contradict each other: {str(error).partition(': ')[0]}"
         return [], Check(
             "ledger", "bad", why, "restore it from a backup, or begin a new one and accept the positions"
         )

@@ -396,7 +396,5 @@ class Books:
         return self.orders.get(fill.client_id or self._client_ids.get(fill.venue_id, ""))
 
     def _intent(self, name: str, event: object) -> IntentState:
-        state = self.intents.get(name)
-        if state is None:
-            raise InvariantError(f"an intent must stand before what comes of it: {event}")
-        return state
+        must(name in self.intents, "an intent must stand before what comes of it", event)
+        return self.intents[name]
