@@ -14,12 +14,14 @@ from core.domain.market import Bar, Candle, Funding, Mark, Ticker
 from core.domain.orders import Fill, OrderReport
 from core.engine.clusters import ClusterWatch
 from core.engine.feed import Feed
+from core.engine.health import HealthWatch
 from core.engine.kill import KillSwitch
 from core.engine.market import MarketState
 from core.engine.narrator import Narrator
 from core.engine.quality import QualityWatch
-from core.execution.exposure import Policy
+from core.engine.truth import Telling, look_before
 from core.execution.deadman import DeadMan
+from core.execution.exposure import Policy
 from core.execution.journal import Journal
 from core.execution.reconcile import Verdict
 from core.portfolio.events import AnyEvent, Commanded
@@ -75,6 +77,10 @@ class Engine(Walk):
         self.dead_man = DeadMan(venue, settings.risk.dead_man_s, self._warn)
         self.money: Balance | None = None
         """The exchange's last word on the account."""
+        self.listed: dict[str, Instrument] = {}
+        """Instruments as they were at the last run."""
+        self.health = HealthWatch(self)
+        self._telling = Telling(self)
         self.asset_ids = {spec.asset: name for name, spec in instruments.items()}
 
     # -- starting ---------------------------------------------------------------------------------
@@ -84,6 +90,7 @@ class Engine(Walk):
         await self.open()
         self.narrator.follow(self.journal)
         await self.kill.begin()
+        await look_before(self)
         await self.reconcile()
         # Under lockstep the market has waited: an entry's bar is not past.
         self.executor.resume(fresh=self.venue.capabilities.lockstep)
@@ -183,7 +190,7 @@ class Engine(Walk):
         """All that an engine does beside taking events, trading (up to the bar that opens at `until_ms`) first. One
         that ends with an error ends the run."""
         works = {"trade": self.trade(until_ms), "watch": self.watch(), "executor": self.executor.failed()}
-        works["kill"] = self.kill.watch()
+        works["kill"], works["health"] = self.kill.watch(), self.health.watch()
         if not self.venue.capabilities.lockstep:
             works["risk"] = self.guard_equity()
         if self.dead_man.wanted:
@@ -197,11 +204,8 @@ class Engine(Walk):
 
     async def reconcile(self) -> Verdict:
         """As any walk does; what is found is told."""
-        before = self.verdict.differences
         verdict = await super().reconcile()
-        if verdict.differences != before:
-            for line in verdict.differences:
-                self.narrator.say(self.venue.market_ms(), "health", "bad", line)
+        self._telling.take(verdict)
         return verdict
 
     # -- the walk of a bar ------------------------------------------------------------------------
@@ -257,7 +261,7 @@ class Engine(Walk):
         self.narrator.say(self.venue.market_ms(), "health", "warn", text)
 
     def trouble(self) -> str:
-        return "" if self.venue.capabilities.lockstep else self.market.trouble()
+        return "" if self.venue.capabilities.lockstep else self.market.trouble() or self.health.trouble
 
     def share(self) -> Decimal:
         return self.quality.share
@@ -278,7 +282,7 @@ class Engine(Walk):
     def warning(self) -> str:
         """The worst of what is wrong now, in words; empty when nothing is."""
         wrongs = [*self.executor.alarms, *self.verdict.differences, *self.guard.wrong.values()]
-        wrongs.append(self.market.trouble())
+        wrongs += [self.market.trouble(), self.health.trouble, *self.verdict.foreign]
         return next((wrong for wrong in wrongs if wrong), "")
 
     async def command(self, name: str, text: str, who: str, *events: AnyEvent) -> None:

@@ -26,7 +26,7 @@ from core.matching.rules import Rules
 from core.models.bundle import Bundle, refuse_if_seen
 from core.models.kinds import latest, loaded
 from core.portfolio.books import Books
-from core.portfolio.events import Loaded
+from core.portfolio.events import Listed, Loaded
 from core.portfolio.ledger import Ledger, Log
 from core.strategies.registry import strategy
 from core.venues.okx.factory import Permit, okx_market, okx_venue
@@ -199,14 +199,17 @@ async def composed(
         instruments = {name: venue.instruments[name] for name in names}
         ledger = await open_ledger(settings.paths.ledger(settings.venue.name))
         books = Books(venue.instruments)  # All of them: an asset may have left the universe, not the ledger.
-        serving = {}
+        serving, listed = {}, {}
         for event in await ledger.read():
             books.apply(event)
             if isinstance(event, Loaded):
                 serving[event.strategy] = event.bundle
+            elif isinstance(event, Listed):
+                listed.update({spec.id: spec for spec in event.instruments})
         limits = await prepare_account(settings, venue, names)
         traders = [make_trader(settings, rule, bundles.get(rule.model), instruments, limits) for rule in rules]
         engine = Engine(settings, venue, Journal(ledger, books), traders, instruments, narrator)
+        engine.listed = listed
         pump = asyncio.create_task(engine.pump(), name="pump")
         try:
             await engine.start()
