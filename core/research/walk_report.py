@@ -135,7 +135,7 @@ def _learned(rows: Sequence[SegmentFigures], params: Params) -> str:
         about += (
             " Of all epochs the one with the lowest loss in validation is kept, which may be that before the first"
             f" step. Patience ends a training after {params.get('train.patience', 'so many')} epochs without a"
-            " better one. Losses, of the begin and of the model kept, are per bar: minus the Sharpe ratio, plus the"
+            " better one. Losses, at the start and of the model kept, are per bar: minus the Sharpe ratio, plus the"
             " price of turnover and leverage."
         )
     return section("What was learned", about, two(*plots), f'<div class="wide">{table(heads, body)}</div>')
@@ -164,7 +164,7 @@ def _numbers(count: int) -> tuple[tuple[float, str], ...]:
 
 
 def _ended(training: Mapping[str, float | None], params: Params) -> str:
-    """How a training began, which epoch was kept, why there were no more, and the losses from begin to end."""
+    """How a training began, which epoch was kept, why there were no more, and the losses from start to end."""
     best, last = (int(training.get(name) or 0) for name in ("best_epoch", "epochs"))
     asked = params.get("train.epochs", last)
     why = "patience" if isinstance(asked, int) and last < asked else "epochs"
