@@ -32,6 +32,8 @@ from core.matching.types import (
 from core.venues.paper import PaperConditions
 from core.venues.port import Capabilities, Refused, VenueEvent
 
+DUPLICATE = "51016"
+"""OKX: the client id is that of a pending order. What was asked for stands already."""
 REJECTED = "50026"
 """OKX: system error, try again later. The code of a request that the model of rejects refuses."""
 
@@ -210,12 +212,15 @@ class BacktestVenue(PaperConditions):
         place = Place(order.client_id, order.instrument, order.size, order.type, order.price, order.reduce_only)
         events = self._step(self._now, [place], ())
         if isinstance(events[0], Rejected):
+            standing = self.matching.order(client_id=order.client_id) if events[0].code == DUPLICATE else None
+            if standing is not None:
+                return standing.report
             raise Refused(events[0].message, events[0].code)
         await self._tell(events)
         return [event for event in events if isinstance(event, OrderReport)][-1]
 
     async def cancel(self, order: Order) -> None:
-        self.matching.step(self._now, [Cancel(order.instrument, client_id=order.client_id)], ())
+        self._obey(Cancel(order.instrument, client_id=order.client_id))
 
     async def cancel_all_after(self, seconds: int) -> None:
         raise AssertionError("a backtest's exchange hears us always")
@@ -266,7 +271,7 @@ class BacktestVenue(PaperConditions):
     async def acknowledge(self, bar_open_ms: int) -> None:
         """The run moves the market itself."""
 
-    def _obey(self, command: SetLeverage | PlaceTrigger | CancelTrigger) -> None:
+    def _obey(self, command: SetLeverage | PlaceTrigger | CancelTrigger | Cancel) -> None:
         events = self.matching.step(self._now, [command], ())
         if events and isinstance(events[0], Rejected):
             raise Refused(events[0].message, events[0].code)

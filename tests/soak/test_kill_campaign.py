@@ -11,7 +11,7 @@ from tests.engine.small import instruments
 from tests.soak.agreement import Account, account, disagreements
 from tests.soak.kill_campaign import campaign
 
-KILLS, SEED = 5, 11
+KILLS, SEED = 4, 11
 
 
 async def test_killed_at_any_point_of_an_orders_life_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
