@@ -36,6 +36,7 @@ class KillSwitch:
         self._pulled = asyncio.Event()
         self._proven = asyncio.Event()
         self._proven.set()
+        self.every = LOOK_S
         self.proof = Proof((), ("the kill has just begun",), ())
         """What its last round has found."""
 
@@ -82,7 +83,7 @@ class KillSwitch:
                 self.pull("file", f"{self._file.name} lies in the home folder")
             seen = there
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(self.every):
                     await self._pulled.wait()
             if self._pulled.is_set():
                 self._pulled.clear()

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,7 +13,7 @@ from core.engine.rehearsal.faults import KINDS
 from core.engine.rehearsal.run import Outcome, rehearse
 from core.jobs import QUIET, Progress
 
-RUN_DAYS = 10
+RUN_DAYS = 5
 """Simulated days of one rehearsal; more of them are other seeds: the seed, the one after it, and so on."""
 
 
@@ -83,22 +82,18 @@ def _outcomes(
     workers: int,
 ) -> Iterator[Outcome]:
     """Each as it ends. One alone runs in this process, where a debugger sees it."""
+    one = partial(_one, settings, models, tuple(kinds))
     if workers <= 1 or len(runs) == 1:
-        for seed, days in runs:
-            yield rehearse(settings, models, seed, days, kinds)
+        yield from map(one, runs)
         return
     os.environ.update(QUIET)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: set[Future[Outcome]] = {
-            pool.submit(rehearse, settings, models, seed, days, kinds) for seed, days in runs
-        }
-        try:
-            while waiting:
-                ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in ended:
-                    yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with get_context("spawn").Pool(workers) as pool:  # Left early, it ends what still runs.
+        yield from pool.imap_unordered(one, runs)
+
+
+def _one(settings: Settings, models: Mapping[str, Path], kinds: Sequence[str], run: tuple[int, int]) -> Outcome:
+    seed, days = run
+    return rehearse(settings, models, seed, days, kinds)
 
 
 def smaller(broken: Outcome, again: Callable[[int, Sequence[str]], Outcome]) -> Outcome:

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from core.venues.port import Capabilities, VenueError
 HOUR_S, DAY_S = 3600.0, 86_400.0
 QUIET_S, JUDGED_S = 1.0 * HOUR_S, 0.25 * HOUR_S
 """In the last hour of a day nothing goes wrong; a quarter before its end everything must have settled."""
-TIMEOUT_S = 10.0
+TIMEOUT_S, LOOK_S = 10.0, 10.0
 CAPABILITIES = Capabilities("demo", real_money=False, lockstep=False, expiry=True, triggers=True)
 
 
@@ -78,9 +79,10 @@ class Rehearsal:
         self.engine: Engine | None = None
         self.narrator = Narrator()
         self.narrator.sink(lambda line: self._say(f"{line.kind}: {line.text}"))
-        self.witness.now = lambda: self.world.market.now
+        self.witness.market_ms = lambda: self.world.market.now
         self.witness.silence = self._silence
-        self.witness.begin(self.world.exchange.matching.balance().cash)
+        self.witness.gross = self._gross
+        self.witness.begin(self.world.exchange.matching.balance().cash, self.world.market.instruments)
 
     async def run(self) -> Outcome:
         """Live through the days; ends at the first broken invariant."""
@@ -182,6 +184,7 @@ class Rehearsal:
             settings, venue, self.models, None, self.narrator, lambda path: self.disk.open(path, life)
         ) as run:
             self.engine = run.engine
+            run.engine.health.every = 30.0  # A simulated day is not spent on measuring.
             tasks = [*run.engine.tasks(None), run.pump]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -218,6 +221,13 @@ class Rehearsal:
         """Seconds since each stream of this life last brought something."""
         now = asyncio.get_running_loop().time()
         return {stream: now - heard for stream, heard in self.world.last_heard.items()}
+
+    def _gross(self) -> Decimal:
+        """What is held, at the marks."""
+        contracts = {spec.id: spec.contract for spec in self.world.market.instruments}
+        matching = self.world.exchange.matching
+        held = ((p, matching.mark(p.instrument) or Decimal(0)) for p in matching.positions())
+        return sum((abs(p.size) * contracts[p.instrument] * mark for p, mark in held), Decimal(0))
 
     def _say(self, text: str) -> None:
         self.told.append(f"{iso(self.world.market.now)} {text}")

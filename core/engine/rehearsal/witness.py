@@ -1,16 +1,18 @@
 """Sees both sides, which no engine can: what was written, and what the exchange did. Names the first wrong."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from core.domain.account import Bill
+from core.domain.instrument import Instrument
 from core.domain.orders import Action, Fill, Intent, Order, Origin
 from core.execution.reconcile import Verdict
+from core.execution.slices import smallest
 from core.matching.core import Matching
 from core.matching.types import Command, Event, Place, PlaceTrigger
 from core.portfolio.books import Books
-from core.portfolio.events import AnyEvent, Decided, Filled, Intended, Planned, Protected
+from core.portfolio.events import AnyEvent, Decided, Filled, Intended, Part, Planned, Protected, Settled
 from core.venues.okx.venue import PATIENCE
 
 CENT = Decimal("1e-8")
@@ -26,8 +28,9 @@ class Witness:
     def __init__(self, max_gross: Decimal, bar_ms: int, stale_after: float) -> None:
         self.broken = ""
         self.failed = asyncio.Event()
-        self.now: Callable[[], int] = lambda: 0
+        self.market_ms: Callable[[], int] = lambda: 0
         self.silence: Callable[[], Mapping[str, float]] = dict
+        self.gross: Callable[[], Decimal] = Decimal
         self._max_gross, self._bar_ms, self._stale_after = max_gross, bar_ms, stale_after
         self._orders: dict[str, Order] = {}
         self._intents: dict[str, Intent] = {}
@@ -36,12 +39,14 @@ class Witness:
         """The exchange's, by trade id."""
         self._written: dict[str, Fill] = {}
         self._done: dict[tuple[str, int], list[Decimal]] = {}
+        self._parts: dict[tuple[str, int], Decimal] = {}
         self._bills = Decimal(0)
         self.intents = self.orders = 0
 
-    def begin(self, cash: Decimal) -> None:
-        """The account as it is found."""
+    def begin(self, cash: Decimal, instruments: Iterable[Instrument]) -> None:
+        """The account as it is found, and what is listed."""
         self._bills = cash
+        self._least = {spec.id: smallest(spec) for spec in instruments}
 
     def fail(self, text: str) -> None:
         if not self.broken:
@@ -56,7 +61,7 @@ class Witness:
 
     def written(self, batch: Sequence[AnyEvent]) -> None:
         """A batch has become durable."""
-        now = self.now()
+        now = self.market_ms()
         for event in batch:
             self.expect(event.ts <= now, f"an event is dated {event.ts}, and it is {now}: {event}")
             match event:
@@ -74,20 +79,37 @@ class Witness:
                 case Protected(protection=protection, state="planned"):
                     self._protections.add(protection.client_id)
                 case Filled(fill=fill, parts=parts):
-                    self._fill_written(fill, sum((part.size for part in parts), Decimal(0)))
+                    self._fill_written(fill, parts)
+                case Settled(intent=name, outcome=outcome):
+                    self._matched(self._intents[name], outcome)
                 case Decided(bar=bar):
                     self.expect(bar + self._bar_ms <= now, f"the bar of {bar} was decided on before it closed")
                 case _:
                     pass
 
-    def _fill_written(self, fill: Fill, parts: Decimal) -> None:
+    def _fill_written(self, fill: Fill, parts: Sequence[Part]) -> None:
+        given = sum((part.size for part in parts), Decimal(0))
         self.expect(fill.trade_id not in self._written, f"trade {fill.trade_id} was written twice")
-        self.expect(parts == fill.size, f"trade {fill.trade_id}: {fill.size} was attributed as {parts}")
+        self.expect(given == fill.size, f"trade {fill.trade_id}: {fill.size} was attributed as {given}")
+        for part in parts:
+            key = part.intent, part.leg
+            self._parts[key] = self._parts.get(key, Decimal(0)) + part.size
         self._written[fill.trade_id] = fill
         if fill.size:
             true = self.fills.get(fill.trade_id)
             same = true is not None and (true.size, true.price, true.fee) == (fill.size, fill.price, fill.fee)
             self.expect(same, f"trade {fill.trade_id}: written as {fill}, the exchange made {true}")
+
+    def _matched(self, intent: Intent, outcome: str) -> None:
+        """An opening comes to its end with two legs that match within a lot, or with none."""
+        if intent.action is not Action.OPEN or len(intent.legs) != 2:
+            return
+        shares = [self._parts.get((intent.id, i), Decimal(0)) / leg.size for i, leg in enumerate(intent.legs)]
+        lots = [max(self._least[leg.instrument] / abs(leg.size), Decimal("1e-9")) for leg in intent.legs]
+        self.expect(
+            abs(shares[0] - shares[1]) <= sum(lots),
+            f"intent {intent.id} was settled as {outcome} with {shares[0]:.1%} and {shares[1]:.1%} of its legs",
+        )
 
     def _not_blind(self, intent: Intent) -> None:
         """New exposure only while every stream it rests on is heard."""
@@ -130,22 +152,15 @@ class Witness:
         wanted = intent.legs[order.leg].size
         done = self._done.setdefault((intent.id, order.leg), [Decimal(0), Decimal(0)])
         done[0 if fill.size * wanted > 0 else 1] += abs(fill.size)
+        if intent.action is Action.OPEN and fill.size * wanted > 0:
+            gross = self.gross()
+            self.expect(
+                gross <= self._max_gross * GROSS_SLACK,
+                f"intent {intent.id} lifts the gross to {gross:.0f}, the limit is {self._max_gross}",
+            )
         self.expect(
             done[0] <= abs(wanted) and done[1] <= done[0],
             f"intent {intent.id}, leg {order.leg}: {wanted} was wanted, {done[0]} filled and {done[1]} taken back",
-        )
-
-    def exposed(self, matching: Matching, contracts: Mapping[str, Decimal]) -> None:
-        """After a step: what is held may not exceed the limit by more than prices can have moved."""
-        gross = sum(
-            (
-                abs(p.size) * contracts[p.instrument] * (matching.mark(p.instrument) or 0)
-                for p in matching.positions()
-            ),
-            Decimal(0),
-        )
-        self.expect(
-            gross <= self._max_gross * GROSS_SLACK, f"{gross:.0f} is held gross, the limit is {self._max_gross}"
         )
 
     # --- once faults have stopped --------------------------------------------------------------------
