@@ -129,7 +129,7 @@ def _wish(chance: random.Random) -> Wish:
             }
     return chance.choice(
         (
-            {"do": "thin", "share": chance.choice((0.0, 0.0001, 0.01))},
+            {"do": "thin", "share": chance.choice((0.0005, 0.01))},
             {"do": "maintenance", "seconds": seconds},
             {"do": "clock", "seconds": chance.choice((-1.0, 3.0))},
         )

@@ -171,7 +171,7 @@ async def funding_is_settled_and_oldest_first(bench: Bench) -> None:
 
 
 async def clocks_are_near(bench: Bench) -> None:
-    venue, instrument = bench.venue, bench.instrument
+    venue = bench.venue
     first = venue.server_ms()
     assert venue.market_ms() > 0 and venue.server_ms() >= first
 
@@ -306,7 +306,7 @@ async def nonsense_is_refused(bench: Bench) -> None:
 
 
 async def fees_paid_are_positive(bench: Bench) -> None:
-    venue, instrument = bench.venue, bench.instrument
+    venue = bench.venue
     maker, taker = await venue.fee_rates()
     assert maker <= taker and 0 < taker < Decimal("0.01")
 
