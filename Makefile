@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY = PASSIVE
 export OPENBLAS_NUM_THREADS = 1
 export NUMBA_NUM_THREADS = 1
 
-.PHONY: help ready demo test lint bench peers pictures clean
+.PHONY: help ready demo test lint bench soak peers pictures clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ lint: ready ## the checks alone, without the tests of behaviour
 bench: ready ## measure speed against a plain baseline in the same run, and keep the table
 	@echo "make bench: each figure beside its baseline; kept in tests/bench/results/latest.md"
 	@$(PYTHON) -m tests.bench --keep
+
+soak: ready ## kill the engine 200 times while the exchange misbehaves (a quarter of an hour), then run it hard
+	@echo "make soak: 200 SIGKILLs with faults, then minutes at a high message rate; what was lost or grew, if anything"
+	@$(PYTHON) -m tests.soak.kill_campaign
+	@$(PYTHON) -m tests.soak.high_rate
 
 peers: .venv-peers/stamp ## make .venv-peers with vectorbt and nautilus_trader, which make bench then runs beside us
 
