@@ -4,7 +4,7 @@ Features, model, strategy, trader, risk gate, legs, orders, ledger events and bo
 venue differs (`core.backtest.venue`). What it supposes of the market is named by `Assumptions` and printed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,12 +20,13 @@ from core.backtest.result import Result
 from core.backtest.slippage import book_rules
 from core.backtest.trades import Trades
 from core.backtest.venue import BacktestVenue
-from core.clock import at_once
+from core.clock import at_once, iso
 from core.data.panel import Panel
 from core.data.quotes import Quotes, read_quotes
 from core.domain.backtest import Source
 from core.domain.market import Bar, Floats
 from core.domain.orders import Fill
+from core.domain.trading import TradingState
 from core.execution.journal import Journal, MemoryLedger
 from core.features.pairs import PairFeatures
 from core.features.replayed import Replayed
@@ -34,7 +35,7 @@ from core.matching.replay import Market
 from core.matching.rules import Rules
 from core.portfolio.books import Books
 from core.portfolio.digest import digest
-from core.portfolio.events import AnyEvent
+from core.portfolio.events import AnyEvent, Switched
 from core.trader import Trader
 from core.walk import Walk
 
@@ -159,7 +160,15 @@ def run_events(
     if quotes is not None:
         met = f"{venue.met} of {result.orders} orders met a quote of {quotes.name}"
         result = msgspec.structs.replace(result, notes=(*quotes.notes, met))
+    result = msgspec.structs.replace(result, notes=(*result.notes, *_held_back(ledger.events)))
     return EventRun(result, ledger.events)
+
+
+def _held_back(events: Sequence[AnyEvent]) -> Iterator[str]:
+    """What the rules of loss and margin have made of the run, a line each time: nobody is there to resume it."""
+    for event in events:
+        if isinstance(event, Switched) and event.state != TradingState.ACTIVE:
+            yield f"{event.state} from {iso(event.ts)} on: {event.reason}"
 
 
 def _quotes(file: str, panel: Panel) -> Quotes:
