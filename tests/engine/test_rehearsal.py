@@ -7,11 +7,13 @@ import pytest
 
 from core.config import Settings, load
 from core.domain.errors import UserError
-from core.domain.orders import Intent, Order
+from core.domain.orders import Action, Intent, Order
 from core.engine.rehearsal import campaign as campaigns
+from core.engine.rehearsal import faults
 from core.engine.rehearsal.faults import KINDS, RATES, Faults, kinds_of
 from core.engine.rehearsal.run import Outcome, rehearse
-from core.execution import executor, legs, orders
+from core.execution import executor, legs
+from core.execution.journal import Journal
 from core.execution.legs import Finish
 from core.execution.orders import Orders
 from core.portfolio.books import Books
@@ -59,7 +61,7 @@ def test_a_day_of_every_fault_settles_and_repeats_from_its_seed(lively: Settings
 
 
 def test_without_the_write_before_the_send(lively: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    record = orders.Journal.record
+    record = Journal.record
 
     async def forgetful(self: Any, *events: Any) -> None:
         if not any(isinstance(event, Planned) for event in events):
@@ -68,29 +70,28 @@ def test_without_the_write_before_the_send(lively: Settings, monkeypatch: pytest
         for event in events:
             self.books.apply(event)
 
-    monkeypatch.setattr(orders.Journal, "record", forgetful)
+    monkeypatch.setattr(Journal, "record", forgetful)
     assert "without intent" in broken(lively, "none", {}).broken
 
 
 def test_without_the_rule_of_what_is_not_found(lively: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """An order that is not found counts as absent at once, though it may still arrive."""
-    inquire = Orders.inquire
 
     async def rash(self: Orders, order: Order) -> bool:
-        if await self._venue.order(order.instrument, order.client_id) is None:
-            await self.report(self._absent(order))
-            return True
-        return await inquire(self, order)
+        report = await self._venue.order(order.instrument, order.client_id)
+        state = self._journal.books.orders[order.client_id].state
+        await self.report(self._gone(order, state) if report is None else report)
+        return report is None or report.state.final
 
     monkeypatch.setattr(Orders, "inquire", rash)
-    outcome = broken(lively, "late", {"late": 0.5})
-    assert outcome.broken, outcome.faults
+    monkeypatch.setattr(faults, "READING", 0.0)
+    assert "was wanted" in broken(lively, "late", {"late": 0.5}).broken
 
 
 def test_without_the_dedupe_of_fills(lively: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Guard, "_new_trade", lambda self, fill: True)
     monkeypatch.setattr(Books, "has_trade", lambda self, trade_id: False)
-    assert broken(lively, "push-doubled", {"push-doubled": 0.5}).broken
+    assert "twice" in broken(lively, "push-doubled", {"push-doubled": 0.5}).broken
 
 
 def test_without_the_unwinding_of_half_a_pair(lively: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +140,7 @@ def test_a_fault_that_is_not_known_is_named() -> None:
 
 def test_leaving_a_kind_out_leaves_the_draws_of_the_others() -> None:
     def draws(kinds: tuple[str, ...]) -> list[float]:
-        faults = Faults(7, kinds)
-        return [faults.next_event("crash") for _ in range(5)]
+        drawn = Faults(7, kinds)
+        return [drawn.next_event("crash") for _ in range(5)]
 
     assert draws(("crash", "drop")) == draws(("crash",))

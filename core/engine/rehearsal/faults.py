@@ -78,7 +78,8 @@ def kinds_of(text: str) -> tuple[str, ...]:
 
 class Fate(msgspec.Struct):
     """What becomes of one request: `carried_out` after `up` seconds (None: never), once more after `again`; the
-    answer takes `down` (None: lost) and is `code`d or `spoiled` instead of what was said."""
+    answer takes `down` (None: lost) and is `code`d or `spoiled` instead of what was said. `cut`: the sender sees
+    its connection go at once, wherever the request is then."""
 
     up: float | None
     down: float | None
@@ -86,6 +87,7 @@ class Fate(msgspec.Struct):
     code: str = ""
     spoiled: str = ""
     executed: bool = True
+    cut: bool = False
 
 
 class Faults:
@@ -127,9 +129,11 @@ class Faults:
         if changes and self._strikes("doubled"):
             fate.again = self.of("doubled").uniform(0.0, 30.0)
         if self._strikes("late", share):
-            fate.up += self.of("late").uniform(1.0, 40.0)
+            fate.cut = self.of("late").random() < 0.5
+            fate.up += self.of("late").uniform(0.5, 10.0 if fate.cut else 40.0)
         if self._strikes("reply-lost", share):
             fate.down = None
+            fate.cut = fate.cut or self.of("reply-lost").random() < 0.5
         if orders and self._strikes("reject"):
             fate.code = self.of("reject").choice(CODES)
             fate.executed = fate.code in AMBIGUOUS and self.of("reject").random() < 0.5

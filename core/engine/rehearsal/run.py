@@ -29,7 +29,7 @@ from core.venues.port import Capabilities, VenueError
 HOUR_S, DAY_S = 3600.0, 86_400.0
 QUIET_S, JUDGED_S = 1.0 * HOUR_S, 0.25 * HOUR_S
 """In the last hour of a day nothing goes wrong; a quarter before its end everything must have settled."""
-TIMEOUT_S, LOOK_S = 10.0, 10.0
+TIMEOUT_S = 10.0
 CAPABILITIES = Capabilities("demo", real_money=False, lockstep=False, expiry=True, triggers=True)
 
 
@@ -184,7 +184,7 @@ class Rehearsal:
             settings, venue, self.models, None, self.narrator, lambda path: self.disk.open(path, life)
         ) as run:
             self.engine = run.engine
-            run.engine.health.every = 30.0  # A simulated day is not spent on measuring.
+            run.engine.health.every = run.engine.kill.every = 30.0  # A simulated day is not spent on measuring.
             tasks = [*run.engine.tasks(None), run.pump]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:

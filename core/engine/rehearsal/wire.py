@@ -183,6 +183,8 @@ class Wire:
                 expiry = int(request.headers.get("expTime", "0")) / 1000 - self.world.epoch_ms / 1000
                 at = max(loop.time() + fate.up, expiry) + fate.again
                 loop.call_at(at, arrive, False, context=self.world.context)
+        if fate.cut:
+            loop.call_later(3 * self.faults.latency(), _fail, answered)
         async with asyncio.timeout(self.timeout / 1000):
             status, content = await answered
         return _decoded(status, _spoiled(content, fate.spoiled), fate.spoiled)
@@ -252,6 +254,11 @@ class Wire:
 def _set(answered: "asyncio.Future[Reply]", reply: Reply) -> None:
     if not answered.done():
         answered.set_result(reply)
+
+
+def _fail(answered: "asyncio.Future[Reply]") -> None:
+    if not answered.done():
+        answered.set_exception(ccxt.NetworkError("connection reset"))
 
 
 def _spoiled(content: bytes, how: str) -> bytes:
