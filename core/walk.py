@@ -9,17 +9,20 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 
+import msgspec
+
 from core.clock import monotonic
 from core.domain.account import Book
 from core.domain.decision import Exit, View
 from core.domain.instrument import Instrument
 from core.domain.market import Bar
-from core.domain.orders import Action, Intent, Origin, base36
+from core.domain.orders import Action, Intent, Leg, Origin, base36
 from core.domain.trading import TradingState
 from core.execution.executor import Executor
 from core.execution.exposure import CROSSING, Policy
 from core.execution.failpoint import failpoint
 from core.execution.journal import Journal
+from core.execution.legs import halved
 from core.execution.netting import crossed, crossings
 from core.execution.orders import Orders
 from core.execution.protection import Guard
@@ -111,12 +114,14 @@ class Walk:
         await self._rejoin()
         return self.verdict
 
-    def halved(self) -> list[Book]:
-        """Pairs that have lost a leg, and on which nothing is at work."""
+    def halved(self) -> list[tuple[Book, tuple[Leg, ...]]]:
+        """Books of which a leg has lost what the other still holds, or a part of it, and on which nothing is at
+        work; with what is to be traded so that they match again."""
         books = self.journal.books
-        halves = [book for book in books.open_books() if not all(leg.size for leg in book.legs)]
+        opened = ((book, books.intents[book.intent].intent.legs) for book in books.open_books())
+        halves = [(book, legs) for book, all_ in opened if (legs := halved(book, all_, self.venue.instruments))]
         working = {(i.strategy, i.pair) for i in books.unsettled()} if halves else set()
-        return [book for book in halves if (book.strategy, book.pair) not in working]
+        return [(book, legs) for book, legs in halves if (book.strategy, book.pair) not in working]
 
     async def learn(self) -> None:
         """Take in what the exchange has done by itself, and close what it has left of a pair. The orders for that
@@ -129,11 +134,13 @@ class Walk:
                 await self.executor.idle()
 
     async def _rejoin(self) -> None:
-        """Where the exchange has closed one leg of a pair, close the other at once."""
+        """Where the exchange has closed one leg of a pair, or a part of it, close the same of the other at once."""
         async with self.deciding:
-            for book in self.halved():
-                wish = Exit(book.pair, "the exchange closed its other leg", barred=True)
+            for book, legs in self.halved():
+                part = "" if any(not leg.size for leg in book.legs) else "a part of "
+                wish = Exit(book.pair, f"the exchange closed {part}its other leg", barred=True)
                 intent = exit_intent(self.names.take(), self.venue.market_ms(), book, wish, Origin.RECOVERY)
+                intent = msgspec.structs.replace(intent, legs=legs)
                 await self.journal.record(Intended(intent.ts, intent, barred=True))
                 self.executor.start(intent)
 

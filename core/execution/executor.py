@@ -1,7 +1,7 @@
 """Drives intents to their end: asks the state machine what to do, does it, waits for news, asks again."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from core.clock import at_once
@@ -13,6 +13,7 @@ from core.execution.failpoint import failpoint
 from core.execution.journal import Journal
 from core.execution.legs import Cancel, Finish, Send, Step, Wait, next_step
 from core.execution.orders import PATIENCE_S, Orders, inquire_until_known
+from core.execution.pace import Pace
 from core.execution.protection import Guard
 from core.execution.slices import count, smallest
 from core.portfolio.events import Alarmed, AnyEvent, Filled, Planned, Reported, Settled, Switched
@@ -45,6 +46,7 @@ class Executor:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, asyncio.Event] = {}
         self._until: dict[str, float] = {}
+        self._sending: set[str] = set()
         self._alarms: set[asyncio.Task[None]] = set()
         self._policy = policy
         self._immediate = venue.capabilities.immediate
@@ -127,7 +129,7 @@ class Executor:
         books, news = self._journal.books, self._news.get(intent.id) or asyncio.Event()
         specs = [self._instruments[leg.instrument] for leg in intent.legs]
         rounds, most = 0, ROUNDS * count(intent.slices, intent.legs, specs)
-        fruitless, waited, before = 0, True, books.progress(intent.id)
+        pace, rested = Pace(), False
         while True:
             news.clear()
             match step := self._step(intent, fresh):
@@ -141,22 +143,48 @@ class Executor:
                 case Cancel(leg=leg):
                     await self._withdraw(intent, leg)
                     continue
-            if self._immediate and rounds >= most:
-                return  # Its market shows nothing new before the next bar: there `resume` goes on.
-            rounds += 1
-            before, then = books.progress(intent.id), before
-            stuck = all(now.filled == was.filled for now, was in zip(before, then, strict=True))
-            fruitless = fruitless + 1 if stuck and not waited else 0
-            waited = any(send.passive for send in step)  # That nothing came of waiting is no refusal.
-            if fruitless and not self._immediate:
-                # Something keeps refusing us. Reducing is never given up, but it is asked for calmly.
-                await asyncio.sleep(min(0.25 * 2.0 ** (fruitless - 1), 15.0))
-            sends = [self._send(intent, send) for send in step]
-            if len(sends) == 1 or self._immediate:
-                for send in sends:
-                    await send
-            else:
-                await asyncio.gather(*sends)
+            if self._immediate:
+                if rounds >= most:
+                    return  # Its market shows nothing new before the next bar: there `resume` goes on.
+                rounds += 1
+                for send in step:
+                    await self._send(intent, send)
+                continue
+            if not rested and (pause := pace.pause(books.progress(intent.id), step)):
+                await asyncio.sleep(pause)
+                rested = True
+                continue  # Much may have come meanwhile.
+            if self._rivals(intent):
+                await news.wait()
+                continue
+            rested = False
+            await self._send_all(intent, step)
+
+    async def _send_all(self, intent: Intent, sends: Sequence[Send]) -> None:
+        self._sending.add(intent.id)
+        try:
+            await asyncio.gather(*(self._send(intent, send) for send in sends))
+        finally:
+            self._sending.discard(intent.id)
+            self._wake(intent)
+
+    def _rivals(self, intent: Intent) -> bool:
+        """Whether another intent has an order at work on the same book: what comes of it must be known, or both
+        would close the same contracts. (Seldom: a late fill goes back while an exit is at work.)"""
+        books = self._journal.books
+        return any(
+            other.id in self._sending or books.open_orders(other.id)
+            for other in books.unsettled()
+            if (other.strategy, other.pair) == (intent.strategy, intent.pair) and other.id != intent.id
+        )
+
+    def _wake(self, intent: Intent) -> None:
+        """Something has happened to an intent: it looks again, and so do others on its book."""
+        books = self._journal.books
+        for name, news in self._news.items():
+            other = books.intents[name].intent
+            if (other.strategy, other.pair) == (intent.strategy, intent.pair):
+                news.set()
 
     def _step(self, intent: Intent, fresh: bool) -> Step:
         """What to do now; while the account may take no new exposure, no first leg goes on."""
@@ -179,7 +207,10 @@ class Executor:
             end = self._step(intent, fresh)
             if not isinstance(end, Finish):
                 return ()
-            return (Settled(self._venue.market_ms(), intent.id, end.outcome, end.detail, self._residue(intent)),)
+            dust = self._residue(intent)
+            named = f"{' and '.join(dust)} stay, less than the least order" if dust else ""
+            detail = "; ".join(filter(None, (end.detail, named)))
+            return (Settled(self._venue.market_ms(), intent.id, end.outcome, detail, bool(dust)),)
 
         await self._journal.record_from(make)
         if self._journal.books.intents[intent.id].outcome is None:
@@ -189,14 +220,17 @@ class Executor:
             await self._guard.keep(self._instruments[leg.instrument])
         return True
 
-    def _residue(self, intent: Intent) -> bool:
-        """Whether what the intent's book holds is less than the least orders, and nobody else is at work there."""
+    def _residue(self, intent: Intent) -> list[str]:
+        """What the intent's book holds, by name, where that is less than the least orders and nobody else works on
+        it."""
         books = self._journal.books
         book = books.book(intent.strategy, intent.pair)
         others = ((i.strategy, i.pair) for i in books.unsettled() if i.id != intent.id)
         if book is None or (book.strategy, book.pair) in others:
-            return False
-        return all(abs(leg.size) < smallest(self._instruments[leg.instrument]) for leg in book.legs)
+            return []
+        if any(abs(leg.size) >= smallest(self._instruments[leg.instrument]) for leg in book.legs):
+            return []
+        return [f"{abs(leg.size)} contracts of {leg.instrument}" for leg in book.legs if leg.size]
 
     async def _wait(self, intent: Intent, news: asyncio.Event) -> None:
         """Until the exchange says something about this intent. If it stays silent it is asked; an order that only
@@ -240,15 +274,14 @@ class Executor:
                 return
         for name in names:
             self.exposure.look(name)
-            if name in self._news:
-                self._news[name].set()
-            elif isinstance(event, Filled) and books.intents[name].reopened:
+            self._wake(books.intents[name].intent)
+            if isinstance(event, Filled) and books.intents[name].reopened and name not in self._news:
                 self._reopen(event, name)
 
     def _reopen(self, event: Filled, name: str) -> None:
         """A fill has come after the end of its intent: work on it begins again, at once."""
         intent, fill = self._journal.books.intents[name].intent, event.fill
-        late = f"{fill.size} contracts of {fill.instrument} were filled after it had ended"
+        late = f"{fill.size} contracts of {fill.instrument} were filled after its end"
         self.exposure.raise_alarm(name, f"{intent.pair}: {late}; they are taken back")
         self.start(intent, fresh=False)
 

@@ -27,15 +27,17 @@ is why there is no illegal transition to guard against: there are no transitions
 either: when a resting order has waited long enough, who carries out the steps cancels it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
+from core.domain.account import Book
 from core.domain.instrument import Instrument
-from core.domain.orders import Action, Intent, OrderState, OrderType
+from core.domain.orders import Action, Intent, Leg, OrderState, OrderType
 from core.execution.slices import ahead, capped, count, smallest, together
 from core.portfolio.intents import LegProgress
+from core.portfolio.pairbook import RESIDUE
 
 ATTEMPTS = 3
 """Attempts at a leg that adds exposure, before it counts as failed."""
@@ -63,7 +65,7 @@ class Cancel(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """The intent has come to its end: done, aborted or unwound. What no order can trade is named in the detail."""
+    """The intent has come to its end: done, aborted or unwound."""
 
     outcome: str
     detail: str = ""
@@ -102,26 +104,47 @@ def next_step(
 
 
 def unhedged(intent: Intent, progress: Progress, instruments: Mapping[str, Instrument]) -> tuple[Decimal, ...]:
-    """Signed contracts of each leg that should be matched by the other and are not; 0 where less than the other's
-    least order is missing. Of an intent that was reopened: all that has come since, or left."""
-    specs = tuple(instruments[leg.instrument] for leg in intent.legs)
-    nothing = tuple(ZERO for _ in specs)
+    """Signed contracts of each leg that should be matched by the other and are not (see `unmatched`); of an intent
+    that was reopened, all that has come since, or left."""
     if progress[0].reopened:
         return tuple(leg.filled - leg.wanted for leg in progress)
-    if len(specs) == 1:
-        return nothing
+    if len(progress) == 1:
+        return (ZERO,)
     closing = intent.action is Action.CLOSE
-    lefts = [leg.filled - leg.wanted if closing else leg.filled for leg in progress]
-    sizes = [abs(leg.size) for leg in intent.legs]
-    if not all(sizes):
-        return tuple(lefts)  # Half a pair is closed: no leg of it is hedged.
-    shares = [abs(left) / size for left, size in zip(lefts, sizes, strict=True)]
-    most, least = (0, 1) if shares[0] >= shares[1] else (1, 0)
-    missing = specs[least].round_size(sizes[least] * shares[most]) - abs(lefts[least])
+    held = [leg.filled - leg.wanted if closing else leg.filled for leg in progress]
+    if not all(leg.size for leg in intent.legs):
+        return tuple(held)  # Half a pair is closed: no leg of it is hedged.
+    specs = tuple(instruments[leg.instrument] for leg in intent.legs)
+    alone = unmatched(held, intent.legs, specs)
+    return tuple(spec.round_size(size) for spec, size in zip(specs, alone, strict=True))
+
+
+def unmatched(held: Sequence[Decimal], wished: Sequence[Leg], specs: Specs) -> tuple[Decimal, ...]:
+    """Signed contracts of two legs, `held`, that nothing of the other matches in the proportion of `wished`, before
+    lots; none where less than the other's least order is missing."""
+    sizes = [abs(leg.size) for leg in wished]
+    most, least = (0, 1) if abs(held[0]) * sizes[1] >= abs(held[1]) * sizes[0] else (1, 0)
+    missing = specs[least].round_size(sizes[least] * abs(held[most]) / sizes[most]) - abs(held[least])
     if missing < smallest(specs[least]):
-        return nothing
-    alone = specs[most].round_size(sizes[most] * (shares[most] - shares[least])).copy_sign(lefts[most])
+        return ZERO, ZERO
+    alone = held[most] - (sizes[most] * abs(held[least]) / sizes[least]).copy_sign(held[most])
     return (alone, ZERO) if most == 0 else (ZERO, alone)
+
+
+def halved(book: Book, wished: Sequence[Leg], instruments: Mapping[str, Instrument]) -> tuple[Leg, ...]:
+    """What of a book on which nothing is at work should be traded so that its legs match again; none: they do, or
+    an order cannot tell. `wished`: the legs it was opened with."""
+    specs = tuple(instruments[leg.instrument] for leg in book.legs)
+    held = [leg.size for leg in book.legs]
+    tradable = [abs(size) >= smallest(spec) for size, spec in zip(held, specs, strict=True)]
+    if all(tradable) and book.strategy != RESIDUE:
+        if len(held) != 2 or [leg.instrument for leg in wished] != [leg.instrument for leg in book.legs]:
+            return ()
+        alone = unmatched(held, wished, specs)
+        held = [size - spec.round_size(size - more) for spec, size, more in zip(specs, held, alone, strict=True)]
+    if not any(tradable) or not any(held):
+        return ()
+    return tuple(Leg(leg.instrument, -size if size else ZERO) for leg, size in zip(book.legs, held, strict=True))
 
 
 def _restoring(progress: Progress, specs: Specs) -> Step:
@@ -221,15 +244,11 @@ def _end(outcome: str, why: str, progress: Progress, specs: Specs, rests: list[D
     """The end, where `rests` is what should be closed and is less than the least order.
 
     Of whole lots it is asked for all the same, until it is refused: some venues take that of an order that closes.
-    Then it is named."""
-    dust = []
+    What then stays is named as it is written (see `Executor`)."""
     for index, (rest, leg, spec) in enumerate(zip(rests, progress, specs, strict=True)):
         if rest and spec.round_size(rest) == rest and not _refused(leg, rest):
             return (Send(index, rest, reducing=True),)
-        if rest:
-            dust.append(f"{abs(rest)} contracts of {spec.id}")
-    named = f"{' and '.join(dust)} stay, less than the least order" if dust else ""
-    return Finish(outcome, "; ".join(filter(None, (why, named))))
+    return Finish(outcome, why)
 
 
 def _refused(leg: LegProgress, rest: Decimal) -> bool:

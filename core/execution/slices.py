@@ -61,7 +61,8 @@ def together(
     for left in reversed(range(_up(max(shares, default=ZERO)))):
         steps = []
         for rest, size, spec in zip(rests, sizes, specs, strict=True):
-            step = max(spec.round_size(abs(rest) - abs(size) * left / slices), ZERO) if left else abs(rest)
+            lots = _up((abs(rest) - abs(size) * left / slices) / spec.lot)
+            step = min(max(lots, 0) * spec.lot, abs(rest)) if left else abs(rest)
             steps.append(capped(step.copy_sign(rest), spec) if step >= smallest(spec) else ZERO)
         if any(steps):
             return tuple(steps)

@@ -71,6 +71,8 @@ class FakeVenue(PaperConditions):
         self.asked: list[str] = []
         self.down = False
         self.acknowledged: list[int] = []
+        self.haunted = 0
+        """Ghosts that have come."""
         self.dead_man: list[int] = []
         """Each time the dead-man's switch was set, in seconds."""
         self._deadline: asyncio.TimerHandle | None = None
@@ -185,6 +187,7 @@ class FakeVenue(PaperConditions):
             self.move(order.instrument, mark)
 
     def _haunt(self, order: Order) -> None:
+        self.haunted += 1
         self._obey(order, None)
 
     def _obey(self, order: Order, fault: Fault | None) -> OrderReport | Rejected:
