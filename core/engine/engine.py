@@ -19,7 +19,7 @@ from core.engine.kill import KillSwitch
 from core.engine.market import MarketState
 from core.engine.narrator import Narrator
 from core.engine.quality import QualityWatch
-from core.engine.truth import Telling, look_before
+from core.engine.truth import PREFLIGHT, Telling, look_before
 from core.execution.deadman import DeadMan
 from core.execution.exposure import Policy
 from core.execution.journal import Journal
@@ -185,6 +185,8 @@ class Engine(Walk):
             self._wake.clear()
             await self.trading.wait()
             await self.reconcile()
+            if PREFLIGHT in self.restrictions.standing:
+                await look_before(self)
 
     def tasks(self, until_ms: int | None) -> list[asyncio.Task[None]]:
         """All that an engine does beside taking events, trading (up to the bar that opens at `until_ms`) first. One

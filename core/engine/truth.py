@@ -31,7 +31,8 @@ def expected(engine: "Engine") -> Expected:
 
 async def look_before(engine: "Engine") -> None:
     """The preflight. What is bad keeps the engine from starting (UserError), unless something is held or at work:
-    then it starts, and only reduces. What the instruments are like is written, for the next run to compare."""
+    then it starts, and only reduces until it is well (`Engine.watch` looks again). What the instruments are like is
+    written, for the next run to compare."""
     books = engine.journal.books
     held = {name: holding.size for name, holding in books.account.open.items()}
     known = Known(engine.listed, held)
@@ -41,7 +42,7 @@ async def look_before(engine: "Engine") -> None:
         if check.level != "good":
             engine.narrator.say(now, "health", check.level, f"preflight: {check.line}")
     bad = "; ".join(check.line for check in checks if check.level == "bad")
-    if bad and not held and not books.unsettled():
+    if bad and not held and not books.unsettled() and not engine.trading.is_set():
         raise UserError(f"preflight: {bad}")
     if bad:
         await engine.restrict(PREFLIGHT, TradingState.REDUCING, f"preflight: {bad}")

@@ -33,6 +33,10 @@ class Known(msgspec.Struct, frozen=True):
     held: Mapping[str, Decimal]
 
 
+PAUSES = (0.5, 2.0)
+"""Seconds before a question that came to nothing is asked again."""
+
+
 async def preflight(venue: Venue, names: Sequence[str], expected: Expected, known: Known) -> list[Check]:
     """Every check, in a fixed order. It changes nothing and never raises: what cannot be asked is bad."""
     looks: list[tuple[str, Callable[[], Awaitable[list[Check]]]]] = [
@@ -50,10 +54,14 @@ async def preflight(venue: Venue, names: Sequence[str], expected: Expected, know
 
 
 async def _looked(name: str, look: Callable[[], Awaitable[list[Check]]]) -> list[Check]:
-    try:
-        return await look()
-    except VenueError as error:
-        return [Check(name, "bad", f"cannot be asked: {error}", "try again when the exchange answers")]
+    for pause in (*PAUSES, None):
+        try:
+            return await look()
+        except VenueError as error:
+            if pause is None:
+                return [Check(name, "bad", f"cannot be asked: {error}", "try again when the exchange answers")]
+            await asyncio.sleep(pause)
+    raise AssertionError("the last look returns")
 
 
 async def _account(venue: Venue) -> list[Check]:

@@ -12,6 +12,7 @@ import msgspec
 from core.clock import Machine, VirtualLoop, cpu_s, iso
 from core.config import Settings
 from core.domain.errors import UserError
+from core.domain.trading import LOSSES, MARGIN
 from core.engine import supervisor
 from core.engine.engine import Engine
 from core.engine.narrator import Narrator
@@ -30,7 +31,11 @@ HOUR_S, DAY_S = 3600.0, 86_400.0
 QUIET_S, JUDGED_S = 1.0 * HOUR_S, 0.25 * HOUR_S
 """In the last hour of a day nothing goes wrong; a quarter before its end everything must have settled."""
 TIMEOUT_S = 10.0
-CAPABILITIES = Capabilities("demo", real_money=False, lockstep=False, expiry=True, triggers=True)
+MARKETS_OWN = (*LOSSES, MARGIN)
+"""What may hold an account back in the quiet too: the market did it, and nothing has to mend itself."""
+CAPABILITIES = Capabilities(
+    "demo", real_money=False, lockstep=False, expiry=True, triggers=True, dead_man=True, limited=False
+)
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -215,6 +220,8 @@ class Rehearsal:
             )
             return
         self.witness.expect(not engine.trouble(), f"new entries are still refused: {engine.trouble()}")
+        held_back = [each.reason for cause, each in engine.restrictions.standing.items() if cause not in MARKETS_OWN]
+        self.witness.expect(not held_back, f"the account is still held back: {'; '.join(held_back)}")
         self.witness.judge(engine.journal.books, self.world.exchange.matching, engine.verdict, engine.halved())
 
     def _silence(self) -> dict[str, float]:
