@@ -220,7 +220,8 @@ class Rehearsal:
             )
             return
         self.witness.expect(not engine.trouble(), f"new entries are still refused: {engine.trouble()}")
-        held_back = [each.reason for cause, each in engine.restrictions.standing.items() if cause not in MARKETS_OWN]
+        standing = engine.restrictions.standing.items()
+        held_back = [each.reason for cause, each in standing if cause not in MARKETS_OWN]
         self.witness.expect(not held_back, f"the account is still held back: {'; '.join(held_back)}")
         self.witness.judge(engine.journal.books, self.world.exchange.matching, engine.verdict, engine.halved())
 
