@@ -22,15 +22,17 @@ from core.clock import monotonic
 from tests.engine.processes import Home
 from tests.soak.kill_campaign import LIVELY
 
-NAMES = ("BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "AVAX", "LINK", "DOT", "LTC", "BCH", "UNI", "ATOM", "ETC",
-         "FIL", "APT", "ARB", "OP", "NEAR", "INJ", "SUI", "TIA", "SEI")  # fmt: skip
+NAMES = (
+    "BTC", "ETH", "SOL", "XRP", "BNB", "DOGE", "ADA", "AVAX", "LINK", "DOT", "LTC", "BCH", "UNI", "ATOM", "ETC",
+    "FIL", "APT", "ARB", "OP", "NEAR", "INJ", "SUI", "TIA", "SEI",
+)  # fmt: skip
 SPEED = 12_000
 """Market seconds a second: twenty ticks a second, three bars."""
 EVERY_S = 2.0
 CHANNELS = 3
 """What the engine hears of each instrument at every tick: ticker, mark, forming candle."""
 GROWTH, SLACK_MIB, HANDLES = 0.03, 4.0, 2
-"""Memory may grow by this share and so much, open files by so many: the allocator breathes, and a ledger is kept."""
+"""Memory may grow by this share and so much, open files by so many: allocators breathe, and a ledger is kept."""
 
 
 class Sample(NamedTuple):
