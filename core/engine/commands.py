@@ -15,6 +15,7 @@ from core.engine.engine import Engine
 from core.engine.snapshots import legs_of
 from core.execution.sizing import margin_of
 from core.portfolio.events import Commanded, Intended, Switched
+from core.portfolio.pairbook import RESIDUE
 from core.trader import Trader
 from core.venues.port import VenueError
 
@@ -195,7 +196,9 @@ def _state_of(engine: Engine) -> str:
 
 
 def _book(engine: Engine, pair: str) -> Book | None:
-    return next((book for book in engine.journal.books.open_books() if book.pair == pair), None)
+    """What is held of a pair; contracts too few for an order hold nobody back."""
+    held = (book for book in engine.journal.books.open_books() if book.strategy != RESIDUE)
+    return next((book for book in held if book.pair == pair), None)
 
 
 def _held(engine: Engine) -> str:
