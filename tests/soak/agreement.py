@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from core.domain.account import Bill, BillKind
 from core.domain.instrument import Instrument
 from core.domain.orders import Fill
 from core.matching.records import State
@@ -21,10 +22,18 @@ ZERO = Decimal(0)
 
 
 class Account(NamedTuple):
-    """The exchange's side: every execution it ever made, and how it stands."""
+    """The exchange's side: every execution it ever made, its statement, and how it stands."""
 
     fills: list[Fill]
+    bills: list[Bill]
     state: State
+
+    def cash(self, bill: str) -> Decimal:
+        """What it held when the ledger's last `bill` was written: between the engine's end and its own the market
+        went on, and funding may have settled. Nothing else can have."""
+        after = [each for each in self.bills if int(each.id) > int(bill or 0)]
+        assert all(each.kind is BillKind.FUNDING for each in after), after
+        return self.state.cash - sum((each.change for each in after), ZERO)
 
     @property
     def positions(self) -> dict[str, Decimal]:
@@ -36,7 +45,8 @@ def account(folder: Path) -> Account:
     store = Store(folder / "account.sqlite")
     try:
         fills = [messages.listed_fill(row) for row in store.find("fill", limit=ALL)]
-        return Account(fills, msgspec.json.decode(store.meta("account") or b"", type=State))
+        bills = [messages.bill(row) for row in store.find("bill", limit=ALL)]
+        return Account(fills, bills, msgspec.json.decode(store.meta("account") or b"", type=State))
     finally:
         store.close()
 
@@ -120,8 +130,8 @@ def _standing(books: Books, account: Account) -> list[str]:
         for intent in books.unsettled()
         if any(leg.filled for leg in books.progress(intent.id))
     ]
-    if account.state.cash != books.cash:
-        lines.append(f"cash: the exchange has {account.state.cash}, the ledger {books.cash}")
+    if account.cash(books.last_bill) != books.cash:
+        lines.append(f"cash: the exchange has {account.cash(books.last_bill)}, the ledger {books.cash}")
     return lines
 
 

@@ -1,6 +1,6 @@
 """Runs the engine at a high rate of messages, and looks whether its memory or its open files grow.
 
-``python -m tests.soak.high_rate [--minutes 4] [--assets 16]`` (or `make soak`)
+``python -m tests.soak.high_rate [--minutes 4] [--assets 24]`` (or `make soak`)
 
 Engine and local exchange are real processes; the plain z-score rule trades often. Both are looked at every two
 seconds. The first third is left out (caches fill, code is compiled); then the last is compared with the second.
@@ -115,7 +115,7 @@ def main() -> int:
     """Exit code 1 where something has grown."""
     parser = argparse.ArgumentParser("tests.soak.high_rate", description=__doc__)
     parser.add_argument("--minutes", type=float, default=4.0)
-    parser.add_argument("--assets", type=int, default=16, choices=range(2, len(NAMES) + 1), metavar="N")
+    parser.add_argument("--assets", type=int, default=24, choices=range(2, len(NAMES) + 1), metavar="N")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(_main(given.minutes, list(NAMES[: given.assets]), Path(folder) / "home"))
