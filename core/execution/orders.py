@@ -164,8 +164,10 @@ class Orders:
 
     async def catch_up(self) -> None:
         """Ask for all fills since the last one written: what a broken socket did not tell."""
-        for fill in await self._venue.fills(self._journal.books.last_fill_ms):
-            await self.fill(fill)
+        books = self._journal.books
+        for fill in await self._venue.fills(books.last_fill_ms):
+            if not books.has_trade(fill.trade_id):  # A day of them is told again each time: most are known.
+                await self.fill(fill)
 
     def _refused(self, order: Order, error: Refused) -> OrderReport:
         return self._final(order, OrderState.REJECTED, error.code, str(error))
