@@ -4,11 +4,12 @@ What no exchange can have meant (NaN, a number of a thousand digits, a price of 
 side that is none) is refused here, by one of `UNREADABLE`, so that no such thing ever reaches a book.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 Raw = Mapping[str, Any]
+T = TypeVar("T")
 
 UNREADABLE = (LookupError, ValueError, TypeError, ArithmeticError, AttributeError)
 """What reading a row that is not OKX's can raise, whatever it holds."""
@@ -90,3 +91,22 @@ def signed(size: Decimal, side: str) -> Decimal:
     if side not in ("buy", "sell") or size < 0:
         raise ValueError(f"{side} {size}: not a side and a size")
     return -size if side == "sell" else size
+
+
+class Once(Generic[T]):
+    """Reads a row once that is told again and again, as long as it is told the same. Raises what `read` does."""
+
+    def __init__(self, read: Callable[[Raw], T], field: str, most: int = 2_000) -> None:
+        """`field` names a row; the last `most` rows are kept."""
+        self._read, self._field, self._most = read, field, most
+        self._known: dict[str, tuple[Raw, T]] = {}
+
+    def __call__(self, raw: Raw) -> T:
+        key = word(raw, self._field)
+        known = self._known.get(key)
+        if known is None or known[0] != raw:
+            self._known.pop(key, None)
+            known = self._known[key] = raw, self._read(raw)
+            if len(self._known) > self._most:
+                del self._known[next(iter(self._known))]
+        return known[1]

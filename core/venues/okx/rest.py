@@ -21,7 +21,7 @@ from core.domain.market import Candle, Funding
 from core.domain.orders import Fill, Order, OrderReport, OrderState, Protection
 from core.venues.okx import messages
 from core.venues.okx.budget import Budget
-from core.venues.okx.fields import UNREADABLE, Raw, moment
+from core.venues.okx.fields import UNREADABLE, Once, Raw, moment
 from core.venues.okx.transport import Credentials, Rejection, Transport
 from core.venues.port import Capabilities, Refused, Unknown, Unreachable, VenueError
 
@@ -70,6 +70,7 @@ class Rest(ABC):
         self._measured: tuple[float, float] | None = None
         """(the exchange's clock in ms, ours in monotonic seconds) when last compared."""
         self.budget = Budget()
+        self._listed_fill = Once(messages.listed_fill, "billId")
         self._transport = transport
         self._credentials = credentials
 
@@ -152,8 +153,7 @@ class Rest(ABC):
         after: Raw = {}
         while True:
             rows = await self._call("GET", path, {**params, **after, "limit": str(PAGE)})
-            if rows:
-                yield rows
+            yield rows
             if len(rows) < PAGE:
                 return
             after = self._next(path, after, cursor, rows)
@@ -201,14 +201,24 @@ class Rest(ABC):
         """The latest market time seen: what reports are stamped with."""
 
     async def load_instruments(self) -> None:
-        """Every linear perpetual that can be traded now."""
+        """Every linear perpetual that is traded, or was until it was suspended: who trades others goes on."""
+        self.instruments = await self._listing("live", "suspend")
+
+    async def traded(self) -> frozenset[str]:
+        """The linear perpetuals that can be traded now; where that cannot be asked, all that were known."""
+        try:
+            return frozenset(await self._listing("live"))
+        except VenueError:
+            return frozenset(self.instruments)
+
+    async def _listing(self, *states: str) -> dict[str, Instrument]:
         listed = await self._read(
             "public/instruments",
             messages.instrument,
             {"instType": "SWAP"},
-            lambda raw: messages.is_linear(raw) and raw.get("state", "live") == "live",
+            lambda raw: messages.is_linear(raw) and raw.get("state", "live") in states,
         )
-        self.instruments = {each.id: each for each in listed}
+        return {each.id: each for each in listed}
 
     async def _candle_pages(self, instrument: str, end_ms: int) -> AsyncIterator[list[Candle]]:
         """Closed candles, newest first: `market/candles` keeps the latest 1,440, the history has them all."""
@@ -310,9 +320,9 @@ class Rest(ABC):
         old = self.market_ms() - since_ms > FILLS_KEPT_MS
         path = "trade/fills-history" if old else "trade/fills"
         params = {"instType": "SWAP", "begin": str(max(0, since_ms - 1))}  # inclusive or not
-        pages = self._pages(path, "billId", params)
-        found = [each async for page in pages for each in self._converted(path, messages.listed_fill, page)]
-        return sorted((each for each in reversed(found) if each.ts >= since_ms), key=lambda fill: fill.ts)
+        rows = [row async for page in self._pages(path, "billId", params) for row in page]
+        found = reversed(self._converted(path, self._listed_fill, rows))
+        return sorted((each for each in found if each.ts >= since_ms), key=lambda fill: fill.ts)
 
     # --- the account ---------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ def _bills(exchange: Exchange, params: Params) -> Rows:
         return []
     kinds = tuple(filter(None, params.get("type", "").split(",")))
     return list(
-        exchange.store.find(
+        exchange.store.texts(
             "bill",
             instrument=params.get("instId", ""),
             tags=kinds,

@@ -1,6 +1,7 @@
 """What the exchange tells of its market and of the account, in OKX's rows."""
 
 from decimal import Decimal
+from functools import lru_cache
 
 from core.domain.account import Position
 from core.domain.instrument import Instrument
@@ -12,16 +13,19 @@ from core.venues.okx_local.wire import BARS, ZERO, Body, candle, number, ticker
 
 DEPTH = 400
 """Levels of the `books` channel."""
+_CLOSED = 4_096
+"""Closed candles kept as told: each client that comes asks for the same history."""
 
 
 class Feed:
-    """Reads market and matching core; keeps nothing but the books as last sent, for their increments."""
+    """Reads market and matching core; keeps books as last sent, for their increments, and old candles."""
 
     def __init__(self, market: Market, matching: Matching) -> None:
         self.market, self.matching = market, matching
         self.bar_name = BARS[market.panel.bar_ms]
         self.candle_channel = f"candle{self.bar_name}"
         self._sent: dict[str, tuple[int, Levels, Levels]] = {}
+        self._closed = lru_cache(_CLOSED)(self._candle)
 
     def specs(self) -> list[Instrument]:
         """The instruments that have a price now."""
@@ -77,8 +81,12 @@ class Feed:
         }
 
     def candle(self, spec: Instrument, bar: int) -> list[str] | None:
-        row = self.market.candle(self.market.index[spec.id], bar)
-        return None if row is None else candle(row, spec.contract, bar < self.market.bar)
+        return self._closed(spec.id, bar) if bar < self.market.bar else self._candle(spec.id, bar)
+
+    def _candle(self, instrument: str, bar: int) -> list[str] | None:
+        index = self.market.index[instrument]
+        row, closed = self.market.candle(index, bar), bar < self.market.bar
+        return None if row is None else candle(row, self.market.instruments[index].contract, closed)
 
     def book(self, spec: Instrument, depth: int) -> Body:
         """A whole book; sizes in contracts."""

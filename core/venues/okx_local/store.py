@@ -7,6 +7,7 @@ moments: this is a simulator, not a ledger.)
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,8 @@ CREATE TABLE IF NOT EXISTS rows (
 CREATE INDEX IF NOT EXISTS rows_by_seq ON rows (kind, seq);
 CREATE INDEX IF NOT EXISTS rows_by_client ON rows (kind, client_id) WHERE client_id <> '';
 """
+
+_ANSWERS = 64
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -41,6 +44,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
         self._db.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_SCHEMA}")
+        self._found: dict[tuple[object, ...], tuple[msgspec.Raw, ...]] = {}
+        """What was answered since a row was last written: between two trades the same is asked again and again."""
         self._seq: int = self._db.execute("SELECT coalesce(max(seq), 0) FROM rows").fetchone()[0]
 
     def close(self) -> None:
@@ -51,6 +56,7 @@ class Store:
         execute = self._db.execute
         execute("BEGIN")
         for row in rows:
+            self._found.clear()
             self._seq += 1
             execute(
                 "INSERT INTO rows VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (kind, id) DO UPDATE"
@@ -74,7 +80,11 @@ class Store:
         found = self._db.execute("SELECT value FROM meta WHERE key=?", (key,)).fetchone()
         return found[0] if found else None
 
-    def find(
+    def find(self, kind: str, **asked: Any) -> list[dict[str, object]]:
+        """What `texts` tells, read."""
+        return [msgspec.json.decode(text, type=dict[str, object]) for text in self.texts(kind, **asked)]
+
+    def texts(
         self,
         kind: str,
         *,
@@ -87,10 +97,10 @@ class Store:
         begin: int = 0,
         end: int = 0,
         limit: int = 100,
-    ) -> list[dict[str, object]]:
-        """Bodies that match everything given, newest first. `older_than` and `newer_than` are ids of this kind;
-        `begin` and `end` are inclusive ms. As at OKX, what is asked to be newer than an id starts with the newest
-        of all, so that a gap wider than `limit` must be paged backward."""
+    ) -> list[msgspec.Raw]:
+        """Bodies (JSON) that match everything given, newest first. `older_than` and `newer_than` are ids of this
+        kind; `begin` and `end` are inclusive ms. As at OKX, what is asked to be newer than an id starts with the
+        newest of all, so that a gap wider than `limit` must be paged backward."""
         where, values = ["kind=?"], [kind]  # type: tuple[list[str], list[object]]
         for clause, value in (
             ("id=?", id),
@@ -110,5 +120,11 @@ class Store:
                 where.append(f"seq {sign} coalesce((SELECT seq FROM rows WHERE kind=? AND id=?), 0)")
                 values += (kind, edge)
         text = f"SELECT body FROM rows WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
-        found = self._db.execute(text, (*values, limit)).fetchall()
-        return [msgspec.json.decode(body, type=dict[str, object]) for (body,) in found]
+        asked = (text, *values, limit)
+        found = self._found.get(asked)
+        if found is None:
+            rows = self._db.execute(text, asked[1:]).fetchall()
+            found = self._found[asked] = tuple(msgspec.Raw(body) for (body,) in rows)
+            if len(self._found) > _ANSWERS:
+                del self._found[next(iter(self._found))]
+        return list(found)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
+import msgspec
+
 from core.clock import wall_ms
 from core.domain.orders import OrderReport, OrderType
 from core.matching.types import Cancel, CancelTrigger, Command, Place, PlaceTrigger, Rejected, Trigger
@@ -156,7 +158,7 @@ def _order(exchange: Exchange, params: Params) -> Rows:
         raise ApiError("51407", "Either order ID or client order ID is required.")
     spec = listed(exchange, needed(params, "instId"))
     client = "" if name else client
-    found = exchange.store.find("order", id=name, client_id=client, instrument=spec.id, limit=1)
+    found = exchange.store.texts("order", id=name, client_id=client, instrument=spec.id, limit=1)
     if not found:
         raise ApiError("51603", "Order does not exist")
     return list(found)
@@ -166,7 +168,7 @@ def _orders(exchange: Exchange, params: Params, states: tuple[str, ...]) -> Rows
     if params.get("instType", "SWAP") not in ("", "SWAP"):
         return []
     asked = params.get("state", "")
-    found = exchange.store.find(
+    found = exchange.store.texts(
         "order",
         instrument=params.get("instId", ""),
         tags=(asked,) if asked in states else states,
@@ -177,7 +179,9 @@ def _orders(exchange: Exchange, params: Params, states: tuple[str, ...]) -> Rows
         limit=limit(params),
     )
     types = params.get("ordType", "")
-    return [row for row in found if not types or str(row["ordType"]) in types.split(",")]
+    if not types:
+        return list(found)
+    return [row for row in found if msgspec.json.decode(row, type=Body)["ordType"] in types.split(",")]
 
 
 def _pending(exchange: Exchange, params: Params) -> Rows:
@@ -193,7 +197,7 @@ def _fills(exchange: Exchange, params: Params) -> Rows:
     """Pages are by billId, as at OKX."""
     if params.get("instType", "SWAP") not in ("", "SWAP"):
         return []
-    found = exchange.store.find(
+    found = exchange.store.texts(
         "fill",
         instrument=params.get("instId", ""),
         tags=tuple(filter(None, [params.get("ordId", "")])),
@@ -215,7 +219,7 @@ def _algo(exchange: Exchange, params: Params) -> Rows:
     name, client = params.get("algoId", ""), params.get("algoClOrdId", "")
     if not name and not client:
         raise ApiError("50015", "Either parameter algoId or algoClOrdId is required.")
-    found = exchange.store.find("trigger", id=name, client_id="" if name else client, limit=1)
+    found = exchange.store.texts("trigger", id=name, client_id="" if name else client, limit=1)
     if not found:
         raise ApiError("51603", "Order does not exist")
     return list(found)
@@ -225,7 +229,7 @@ def _algos(exchange: Exchange, params: Params, states: tuple[str, ...]) -> Rows:
     """Only conditional ones exist here."""
     if "conditional" not in needed(params, "ordType").split(","):
         return []
-    found = exchange.store.find(
+    found = exchange.store.texts(
         "trigger",
         id=params.get("algoId", ""),
         client_id=params.get("algoClOrdId", ""),
