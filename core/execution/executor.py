@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from core.clock import at_once
 from core.domain.instrument import Instrument
-from core.domain.orders import Intent
+from core.domain.orders import Fill, Intent
 from core.domain.trading import TradingState
 from core.execution.exposure import CROSSING, Exposure, Policy, Unhedged
 from core.execution.failpoint import failpoint
@@ -45,6 +45,8 @@ class Executor:
         self._instruments = instruments
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._news: dict[str, asyncio.Event] = {}
+        self._late: dict[str, Fill] = {}
+        """What was filled after the end of an intent, while its task still looked after protections."""
         self._until: dict[str, float] = {}
         self._sending: set[str] = set()
         self._alarms: set[asyncio.Task[None]] = set()
@@ -275,12 +277,15 @@ class Executor:
         for name in names:
             self.exposure.look(name)
             self._wake(books.intents[name].intent)
-            if isinstance(event, Filled) and books.intents[name].reopened and name not in self._news:
-                self._reopen(event, name)
+            if isinstance(event, Filled) and books.intents[name].reopened:
+                if name in self._news:  # The end is written, its protections are not yet right.
+                    self._late.setdefault(name, event.fill)
+                    continue
+                self._reopen(name, event.fill)
 
-    def _reopen(self, event: Filled, name: str) -> None:
+    def _reopen(self, name: str, fill: Fill) -> None:
         """A fill has come after the end of its intent: work on it begins again, at once."""
-        intent, fill = self._journal.books.intents[name].intent, event.fill
+        intent = self._journal.books.intents[name].intent
         late = f"{fill.size} contracts of {fill.instrument} were filled after its end"
         self.exposure.raise_alarm(name, f"{intent.pair}: {late}; they are taken back")
         self.start(intent, fresh=False)
@@ -303,6 +308,9 @@ class Executor:
         del self._news[intent_id]
         self._until.pop(intent_id, None)
         self._blame(task)
+        late = self._late.pop(intent_id, None)
+        if late is not None and self._journal.books.intents[intent_id].reopened and not task.cancelled():
+            self._reopen(intent_id, late)
 
     def _blame(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:

@@ -11,7 +11,7 @@ from core.domain.account import Book, BookLeg
 from core.domain.orders import Action, Fill, Leg
 from core.execution.exposure import Policy
 from core.execution.legs import halved
-from core.portfolio.events import Alarmed, Settled
+from core.portfolio.events import Alarmed, AnyEvent, Settled
 from core.portfolio.pairbook import RESIDUE
 from tests.execution.fakes import BTC, ETH, SPECS, Fault
 from tests.execution.rig import Rig
@@ -35,6 +35,21 @@ class TestLateFills:
         assert rig.held() == (10, -10) and len(rig.venue.matching.fills()) == 4
         assert [e.outcome for e in rig.told(Settled)] == ["done", "done"]
         assert rig.told(Settled)[-1].detail == "what came after the end was taken back"
+
+    async def test_while_the_protections_of_its_end_are_set_too(self, rig: Rig) -> None:
+        """A request that was delivered twice: the end is written, and its task not yet over."""
+        intent = await rig.intend("10", "-10")
+
+        def ended(event: AnyEvent) -> None:
+            if isinstance(event, Settled) and len(rig.told(Settled)) == 1:
+                rig.venue._haunt(rig.venue.placed[0])
+
+        rig.journal.listen(ended)
+        rig.executor.start(intent)
+        await self._wait(rig)
+        assert rig.held() == (10, -10) and rig.books.unsettled() == []
+        assert [e.outcome for e in rig.told(Settled)] == ["done", "done"]
+        assert "were filled after its end" in rig.told(Alarmed)[0].what
 
     async def test_it_is_an_alarm(self, rig: Rig) -> None:
         rig.venue.faults += [Fault.GHOST]
