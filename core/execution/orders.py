@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal
 
 from core.domain.orders import (
@@ -14,7 +14,6 @@ from core.domain.orders import (
     OrderType,
     client_id,
 )
-from core.domain.trading import KILL, TradingState
 from core.execution.failpoint import failpoint
 from core.execution.journal import Journal
 from core.portfolio.events import AnyEvent, Filled, Planned, Reported
@@ -36,6 +35,8 @@ class Orders:
         self._expiry_ms = expiry_ms
         self.foreign: dict[str, Fill] = {}
         """Fills that no intent of ours explains, by trade id: for reconciliation to judge."""
+        self.judged: frozenset[str] = frozenset()
+        """Those of them that reconciliation has judged, and found to be nobody's of ours."""
         self.mystery: dict[str, Decimal] = {}
         """Contracts at the exchange that neither books nor known fills of strangers explain, by instrument, as
         reconciliation last saw them."""
@@ -52,10 +53,10 @@ class Orders:
         books = self._journal.books
         instrument = intent.legs[leg].instrument
         net = books.net(instrument)
-        # Under a kill nothing is traded against what nobody can explain: it may be ours.
-        killed = books.restrictions.of(KILL) is TradingState.HALTED
-        mystery = ZERO if killed else self.mystery.get(instrument, ZERO)
-        theirs = net + self.strangers(instrument) + mystery
+        # A fill that nobody has judged yet, or an unexplained difference, may be our own stop, just fired:
+        # against that reduce-only holds, and an order that is cut short for it is asked for again.
+        theirs = net + books.foreign.get(instrument, ZERO) + self._seen(instrument, self.judged)
+        mystery = self.mystery.get(instrument, ZERO)
         attempt = len(books.intents[intent.id].orders[leg])
         order = Order(
             client_id=client_id(intent.id, leg, attempt),
@@ -129,8 +130,12 @@ class Orders:
 
     def strangers(self, instrument: str) -> Decimal:
         """Contracts that are not ours, as far as they are known: accepted ones, and those of fills seen since."""
-        seen = (fill.size for fill in self.foreign.values() if fill.instrument == instrument)
-        return self._journal.books.foreign.get(instrument, ZERO) + sum(seen, ZERO)
+        return self._journal.books.foreign.get(instrument, ZERO) + self._seen(instrument, self.foreign)
+
+    def _seen(self, instrument: str, trades: Collection[str]) -> Decimal:
+        """Contracts of those of the fills `trades` that no intent of ours explains."""
+        fills = (self.foreign[name] for name in trades if name in self.foreign)
+        return sum((fill.size for fill in fills if fill.instrument == instrument), ZERO)
 
     async def report(self, report: OrderReport) -> None:
         """Write what the exchange says of one of our orders; what is not ours or not new is left out."""

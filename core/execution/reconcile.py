@@ -151,6 +151,7 @@ class Reconciler:
             del self._orders.foreign[trade_id]
             cause = f"catastrophe order {fill.algo_id}" if fill.algo_id else "the exchange itself"
             adopted.append(f"{fill.instrument}: {fill.size} contracts closed at {fill.price} by {cause}")
+        self._orders.judged = frozenset(self._orders.foreign)
         return adopted
 
     def _adoption(self, fill: Fill) -> list[AnyEvent]:
