@@ -5,7 +5,7 @@ from cockpit.widgets.panel import Cell, Line, Panel
 from cockpit.widgets.table import Column, Columns
 from core.domain.snapshot import Stream
 
-GLYPHS = {"live": "●", "stale": "◐", "down": "○"}
+GLYPHS = {"live": "●", "stale": "◐", "down": "○", "ended": "×"}
 
 
 class StreamsPanel(Panel):

@@ -94,11 +94,11 @@ class MarketState:
     def _state(self, instrument: str) -> str:
         """The worst state of an instrument's subscriptions."""
         states = [s.state for key, s in self._states.items() if key.endswith(f":{instrument}")]
-        for worst in (StreamState.DOWN, StreamState.STALE):
+        for worst in (StreamState.DOWN, StreamState.STALE, StreamState.ENDED):
             if worst in states:
                 return worst.value
         return StreamState.LIVE.value if instrument in self._tickers else "waiting"
 
 
 def _ill(status: StreamStatus) -> bool:
-    return status.state is not StreamState.LIVE
+    return status.state in (StreamState.STALE, StreamState.DOWN)

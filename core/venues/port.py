@@ -33,6 +33,8 @@ class StreamState(StrEnum):
     LIVE = "live"
     STALE = "stale"
     DOWN = "down"
+    ENDED = "ended"
+    """Its instrument is not traded any more: silence is right."""
 
 
 class StreamStatus(msgspec.Struct, frozen=True):

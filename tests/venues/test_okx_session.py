@@ -314,6 +314,25 @@ async def test_a_lost_socket_is_down_and_not_stale(clock: list[float]) -> None:
     assert fresh.check() == [] and told == [StreamStatus("ticker:A", StreamState.DOWN, "connection lost")]
 
 
+async def test_a_stream_of_what_is_traded_no_more_is_ended_until_it_speaks_again(clock: list[float]) -> None:
+    told: list[StreamStatus] = []
+    fresh = Freshness(told.append)
+    fresh.watch("mark:A", 10.0)
+    fresh.acknowledged("mark:A")
+    clock[0] = 110.0
+    assert fresh.check() == ["mark:A"]
+    fresh.end("mark:A")
+    clock[0] = 10_000.0
+    assert fresh.check() == []
+    fresh.down("mark:A", "connection lost")
+    fresh.acknowledged("mark:A")
+    fresh.heard("mark:A")
+    clock[0] = 10_010.0
+    assert fresh.check() == ["mark:A"]
+    states = [StreamState.STALE, StreamState.ENDED, StreamState.DOWN, StreamState.ENDED, StreamState.LIVE]
+    assert [each.state for each in told] == [*states, StreamState.STALE]
+
+
 async def test_unreadable_messages_are_told_once_until_a_good_one_comes(clock: list[float]) -> None:
     told: list[StreamStatus] = []
     fresh = Freshness(told.append)

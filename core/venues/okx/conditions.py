@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from core.venues.okx.fields import Raw, exact, number, positive, time_ms, word
 from core.venues.okx.rest import Rest
-from core.venues.port import AccountMode, Load, Maintenance, PriceLimit, Tier
+from core.venues.port import AccountMode, Load, Maintenance, PriceLimit, Tier, VenueError
 
 MARGIN_MODES = {"1": "spot", "2": "futures", "3": "multi-currency", "4": "portfolio"}
 """OKX's account levels, `acctLv`."""
@@ -16,6 +16,13 @@ MARGIN_MODES = {"1": "spot", "2": "futures", "3": "multi-currency", "4": "portfo
 
 class Conditions(Rest):
     """`Rest` with what a preflight asks."""
+
+    async def traded(self) -> frozenset[str]:
+        """The linear perpetuals that can be traded now; where that cannot be asked, all that were known."""
+        try:
+            return frozenset(await self._listing("live"))
+        except VenueError:
+            return frozenset(self.instruments)
 
     async def account_mode(self) -> AccountMode:
         return await self._one("account/config", account_mode)

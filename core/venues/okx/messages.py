@@ -96,6 +96,11 @@ def instrument(raw: Raw) -> Instrument:
     )
 
 
+def listed(raw: Raw) -> tuple[Instrument, str]:
+    """An instrument and its state (live, suspend, preopen, test)."""
+    return instrument(raw), raw.get("state", "live")
+
+
 def ticker(raw: Raw, received: float) -> Ticker:
     """An empty side of the book is shown as the last price."""
     last = raw["last"]

@@ -201,24 +201,13 @@ class Rest(ABC):
         """The latest market time seen: what reports are stamped with."""
 
     async def load_instruments(self) -> None:
-        """Every linear perpetual that is traded, or was until it was suspended: who trades others goes on."""
+        """Every linear perpetual that is traded, or is suspended: who trades others goes on."""
         self.instruments = await self._listing("live", "suspend")
 
-    async def traded(self) -> frozenset[str]:
-        """The linear perpetuals that can be traded now; where that cannot be asked, all that were known."""
-        try:
-            return frozenset(await self._listing("live"))
-        except VenueError:
-            return frozenset(self.instruments)
-
     async def _listing(self, *states: str) -> dict[str, Instrument]:
-        listed = await self._read(
-            "public/instruments",
-            messages.instrument,
-            {"instType": "SWAP"},
-            lambda raw: messages.is_linear(raw) and raw.get("state", "live") in states,
-        )
-        return {each.id: each for each in listed}
+        path, swaps = "public/instruments", {"instType": "SWAP"}
+        linear = await self._read(path, messages.listed, swaps, messages.is_linear)
+        return {each.id: each for each, state in linear if state in states}
 
     async def _candle_pages(self, instrument: str, end_ms: int) -> AsyncIterator[list[Candle]]:
         """Closed candles, newest first: `market/candles` keeps the latest 1,440, the history has them all."""

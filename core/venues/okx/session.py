@@ -209,6 +209,7 @@ class _Watched(msgspec.Struct):
     renew_at: float = 0.0
     acknowledged: bool = False
     fault: bool = False
+    ended: bool = False
 
 
 class Freshness:
@@ -230,14 +231,21 @@ class Freshness:
         watched.acknowledged = True
         if watched.patience is None:
             self._change(key, StreamState.LIVE)
+        elif watched.ended:
+            self._change(key, StreamState.ENDED)
 
     def heard(self, key: str) -> None:
         watched = self._watched.get(key)
         if watched is not None:
             watched.heard = asyncio.get_running_loop().time()
-            watched.fault = False
+            watched.fault = watched.ended = False
             if watched.state is not StreamState.LIVE:
                 self._change(key, StreamState.LIVE)
+
+    def end(self, key: str) -> None:
+        """There is nothing to be heard any more: silence is right, until something is."""
+        self._watched[key].ended = True
+        self._change(key, StreamState.ENDED, "nothing is traded there any more")
 
     def down(self, key: str, why: str) -> None:
         self._watched[key].acknowledged = False
@@ -265,7 +273,8 @@ class Freshness:
         renew = []
         for key, watched in self._watched.items():
             silence = now - watched.heard
-            if watched.patience is None or not watched.acknowledged or silence < watched.patience:
+            silent = watched.patience is not None and silence >= watched.patience
+            if watched.ended or not watched.acknowledged or not silent:
                 continue
             if watched.state is not StreamState.STALE:
                 self._change(key, StreamState.STALE, f"silent for {silence:.1f} s")

@@ -1,7 +1,7 @@
 """Keeps the sockets of one account open and subscribed, and says what was lost meanwhile."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import ccxt
@@ -30,9 +30,10 @@ class Sockets:
         patience: Callable[[str], float | None],
         opening: float,
         resync: Callable[[], Awaitable[object]],
+        traded: Callable[[], Awaitable[Container[str]]],
     ) -> None:
         self._transport, self._session, self._plan = transport, session, plan
-        self._opening, self._resync = opening, resync
+        self._opening, self._resync, self._traded = opening, resync, traded
         self._places = {
             stream_key(argument): (socket, argument) for socket, arguments in plan.items() for argument in arguments
         }
@@ -115,7 +116,13 @@ class Sockets:
             if loop.time() > asleep + 2 * interval:
                 continue  # our own loop stood still: what came meanwhile has yet to be read
             silent: dict[str, list[Raw]] = {}
-            for key in self._session.freshness.check():
+            fallen = self._session.freshness.check()
+            traded = await self._traded() if fallen else ()
+            for key in fallen:
+                instrument = key.partition(":")[2]
+                if instrument and instrument not in traded:
+                    self._session.freshness.end(key)
+                    continue
                 socket, argument = self._places[key]
                 silent.setdefault(socket, []).append(argument)
                 self._catch_up(key)

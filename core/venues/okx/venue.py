@@ -77,7 +77,13 @@ class OkxVenue(Conditions):
         self._session = Session(instruments, self.bar_ms, self.candles_after)
         self._session.advance(await self._read("public/mark-price", messages.mark, {"instType": "SWAP"}))
         self._sockets = Sockets(
-            self._transport, self._session, self._plan(instruments), self._patience, self._timeout, self.sync_clock
+            self._transport,
+            self._session,
+            self._plan(instruments),
+            self._patience,
+            self._timeout,
+            self.sync_clock,
+            self.traded,
         )
         await self._sockets.start()
         await asyncio.gather(*(self._seed(each) for each in instruments))
