@@ -1,6 +1,8 @@
 """A rehearsal finds nothing in the engine as it is, and finds it out when one of its protections is taken away."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,16 +10,19 @@ import pytest
 from core.config import Settings, load
 from core.domain.errors import UserError
 from core.domain.orders import Action, Intent, Order
+from core.domain.trading import DRAWDOWN, TradingState
 from core.engine.rehearsal import campaign as campaigns
 from core.engine.rehearsal import faults
 from core.engine.rehearsal.faults import KINDS, RATES, Faults, kinds_of
 from core.engine.rehearsal.run import Outcome, rehearse
+from core.engine.rehearsal.witness import Witness
 from core.execution import executor, legs
+from core.execution.exposure import Unhedged
 from core.execution.journal import Journal
 from core.execution.legs import Finish
 from core.execution.orders import Orders
 from core.portfolio.books import Books
-from core.portfolio.events import Planned
+from core.portfolio.events import AnyEvent, Planned, Switched
 from core.venues.okx.session import Freshness, Guard
 
 LIVELY = """
@@ -55,6 +60,48 @@ def test_a_day_of_every_fault_settles_and_repeats_from_its_seed(lively: Settings
     assert first.days == 1.0
     assert first.lives > 1 and first.fills > 0 and sum(first.faults.values()) > 20
     assert (first.told, first.faults, first.fills) == (again.told, again.faults, again.fills)
+
+
+def test_assets_that_are_delisted_leave_the_others_to_trade_also_after_a_restart(lively: Settings) -> None:
+    told = rehearse(lively, {}, 1, 1, ("crash", "delist"), {"crash": 10.0, "delist": 12.0})
+    assert told.broken == "" and told.faults["delist"] and told.lives > 2 and told.fills
+
+
+def test_without_the_end_of_their_streams_the_others_wait_for_ever(
+    lively: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Freshness, "end", lambda self, key: None)
+    assert "still refused" in broken(lively, "delist", {"delist": 12.0}).broken
+
+
+def test_each_morning_a_person_lifts_what_a_rule_has_halted(
+    lively: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    switched: list[Switched] = []
+    written = Witness.written
+
+    def heard(self: Witness, batch: Sequence[AnyEvent]) -> None:
+        switched.extend(event for event in batch if isinstance(event, Switched))
+        written(self, batch)
+
+    monkeypatch.setattr(Witness, "written", heard)
+    fearful = lively.risk.model_copy(update={"max_drawdown": Decimal("0.0001")})
+    assert rehearse(lively.model_copy(update={"risk": fearful}), {}, 1, 1, (), {}).broken == ""
+    states = [event.state for event in switched if event.cause == DRAWDOWN]
+    assert states == [TradingState.HALTED, TradingState.ACTIVE]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "alarmed", "found"),
+    [(8.0, False, ""), (60.0, False, "no alarm"), (60.0, True, ""), (301.0, True, "has stood unhedged")],
+)
+async def test_a_leg_may_stand_unhedged_for_a_while_and_not_without_an_alarm(
+    seconds: float, alarmed: bool, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 10_000.0)
+    witness = Witness(Decimal(50_000), 900_000, 15.0, max_unhedged=10.0)
+    witness.bare(Unhedged("i", "BTC/ETH", "ETH-USDT-SWAP", Decimal(3), Decimal(900), 0.0), seconds, alarmed)
+    assert found in witness.broken and bool(found) == bool(witness.broken)
 
 
 # --- each of these protections is needed: without it a rehearsal breaks ------------------------------

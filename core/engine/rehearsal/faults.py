@@ -1,7 +1,7 @@
 """What goes wrong, drawn from the seed: each kind from a stream of its own, so that leaving one out leaves the
 draws of the others as they were."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 
 import msgspec
@@ -27,9 +27,9 @@ EVENT = {
     "drop": "a socket is cut",
     "freeze": "a socket stays open and tells nothing more",
     "mute": "a subscription falls silent on a socket that lives",
-    "maintenance": "the exchange halts trading for minutes",
+    "maintenance": "the exchange halts trading for minutes, announced or not",
     "clock": "this machine's clock steps, by seconds to a minute",
-    "crash": "the process dies, at any point between two effects; what was not written is lost",
+    "crash": "the process dies, at any point between two effects, also as it starts; what was not written is lost",
     "disk-full": "the disk takes no more for a while",
     "disk-slow": "each write takes up to a second for a while",
     "thin": "the books hold little: orders fill in part",
@@ -56,11 +56,22 @@ READING = 0.2
 """Requests that only read meet faults this much more seldom than those that change something."""
 
 AMBIGUOUS = ("50001", "50004", "50013", "50026")
-CODES = (
-    *AMBIGUOUS, "50005", "50011", "50061", "51000", "51004", "51006", "51008", "51020", "51023", "51024",
-    "51113", "51121", "51127", "51131", "51137", "51138", "51155", "51169", "51202", "51410", "59000",
+ANY = (*AMBIGUOUS, "50005", "50011", "50014", "50061", "51000", "51001")
+PLACING = (
+    *ANY, "51004", "51005", "51006", "51008", "51010", "51020", "51023", "51024", "51027", "51028", "51029",
+    "51046", "51113", "51119", "51120", "51121", "51127", "51131", "51136", "51137", "51138", "51149", "51155",
+    "51169", "51174", "51201", "51202", "59000",
 )  # fmt: skip
-"""What a placement may be refused with (OKX's documentation, error codes of public, trade and account)."""
+CANCELLING = (*ANY, "51405", "51410")
+STOPPING = (*ANY, "51008", "51020", "51023", "51121", "51169", "51278", "51280", "51288", "51302", "51303")
+CODES = {
+    "trade/order": PLACING,
+    "trade/cancel-order": CANCELLING,
+    "trade/order-algo": STOPPING,
+    "trade/cancel-algos": CANCELLING,
+}
+"""What a request of each path may be refused with (OKX's documentation, error codes of public, trade and account):
+not what would be a lie, as that a resting order has been cancelled already."""
 
 
 def kinds_of(text: str) -> tuple[str, ...]:
@@ -119,8 +130,8 @@ class Faults:
         """Seconds one way: a few milliseconds, at times a hundred."""
         return 0.002 + self._chance["line"].expovariate(1 / 0.012)
 
-    def request(self, changes: bool, orders: bool) -> Fate:
-        """The fate of a request; `changes`: not only reads, `orders`: can be refused by an order's code."""
+    def request(self, changes: bool, codes: Sequence[str]) -> Fate:
+        """The fate of a request; `changes`: not only reads; `codes`: what it may be refused with."""
         fate = Fate(self.latency(), self.latency())
         share = 1.0 if changes else READING
         assert fate.up is not None and fate.down is not None
@@ -134,8 +145,8 @@ class Faults:
         if self._strikes("reply-lost", share):
             fate.down = None
             fate.cut = fate.cut or self.of("reply-lost").random() < 0.5
-        if orders and self._strikes("reject"):
-            fate.code = self.of("reject").choice(CODES)
+        if codes and self._strikes("reject"):
+            fate.code = self.of("reject").choice(codes)
             fate.executed = fate.code in AMBIGUOUS and self.of("reject").random() < 0.5
         if self._strikes("garbage", share):
             fate.spoiled = self.of("garbage").choice(("html", "empty", "cut", "500", "502", "504"))

@@ -12,7 +12,7 @@ import msgspec
 from core.clock import Machine, VirtualLoop, cpu_s, iso
 from core.config import Settings
 from core.domain.errors import UserError
-from core.domain.trading import LOSSES, MARGIN
+from core.domain.trading import DAILY_LOSS, LOSSES, MARGIN, TradingState
 from core.engine import supervisor
 from core.engine.engine import Engine
 from core.engine.narrator import Narrator
@@ -31,6 +31,9 @@ HOUR_S, DAY_S = 3600.0, 86_400.0
 QUIET_S, JUDGED_S = 1.0 * HOUR_S, 0.25 * HOUR_S
 """In the last hour of a day nothing goes wrong; a quarter before its end everything must have settled."""
 TIMEOUT_S = 10.0
+LOOK_S = 20.0
+STUMBLES = 0.25
+"""The share of deaths after which the process dies again as it starts, reconciles, or a moment later."""
 MARKETS_OWN = (*LOSSES, MARGIN)
 """What may hold an account back in the quiet too: the market did it, and nothing has to mend itself."""
 CAPABILITIES = Capabilities(
@@ -71,13 +74,18 @@ class Rehearsal:
         universe = settings.universe
         self.settings, self.models, self.seed, self.days = settings, models, seed, days
         self.faults = Faults(seed, kinds, dict(rates or {}))
-        self.witness = Witness(settings.risk.max_gross_usdt, universe.bar_ms, settings.venue.stale_after_s)
+        self.witness = Witness(
+            settings.risk.max_gross_usdt,
+            universe.bar_ms,
+            settings.venue.stale_after_s,
+            settings.execution.max_unhedged_s,
+        )
         self.disk = Disk(self.faults, self.witness)
         self.host = Machine()
         warmup = max(settings.strategy.divergence.min_bars, 400)
-        panel = hostile_market(seed, universe.assets, universe.bar_ms, warmup, days, self.faults)
+        panel, gone = hostile_market(seed, universe.assets, universe.bar_ms, warmup, days, self.faults)
         cash, stale_after = settings.demo.cash, settings.venue.stale_after_s
-        self.world = World(panel, warmup, cash, seed, stale_after, self.faults, self.witness)
+        self.world = World(panel, warmup, cash, seed, stale_after, self.faults, self.witness, gone)
         self.told: list[str] = []
         self.lives = 0
         self.life = Life(self.host)
@@ -87,13 +95,14 @@ class Rehearsal:
         self.witness.market_ms = lambda: self.world.market.now
         self.witness.silence = self._silence
         self.witness.gross = self._gross
+        self.witness.audit = self._audit
         self.witness.begin(self.world.exchange.matching.balance().cash, self.world.market.instruments)
 
     async def run(self) -> Outcome:
         """Live through the days; ends at the first broken invariant."""
         asyncio.get_running_loop().set_task_factory(task_factory)
         self.world.start()
-        background = [asyncio.create_task(work) for work in self._machine()]
+        background = [asyncio.create_task(work) for work in (*self._machine(), self._look())]
         lives = asyncio.create_task(self._live())
         failed = asyncio.create_task(self.witness.failed.wait())
         over = asyncio.create_task(self._days())
@@ -141,7 +150,10 @@ class Rehearsal:
         """The engine, started again a while after each end, as a service manager would."""
         while not self.world.market.finished:
             self.lives += 1
+            again = self.lives > 1 and not self.life.alive and self.faults.on and "crash" in self.faults.kinds
             self.life = Life(self.host)
+            if again and self.faults.of("crash").random() < STUMBLES:
+                self.life.crash_soon(self.faults.of("crash").randint(1, 150))
             main = self.life.start(self._engine())
             died = asyncio.create_task(self.life.died.wait())
             await asyncio.wait({main, died}, return_when=asyncio.FIRST_COMPLETED)
@@ -210,7 +222,34 @@ class Rehearsal:
             if self.witness.broken:
                 return
             await asyncio.sleep(end - loop.time())
+            await self._resume()
             self.faults.on = True
+
+    async def _resume(self) -> None:
+        """What a person does in the morning: lift what a rule has halted, so that the next day is traded."""
+        engine = self.engine
+        if engine is None or not engine.trading.is_set():
+            return
+        for cause, held in list(engine.restrictions.standing.items()):
+            if held.state is TradingState.HALTED or cause == DAILY_LOSS:
+                await engine.release(cause, "operator")
+
+    async def _look(self) -> None:
+        """What stands unhedged, seen again and again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            engine = self.engine
+            if engine is None or not engine.trading.is_set() or self.world.halted:
+                continue
+            for each in engine.executor.unhedged():
+                since = max(each.since, self.world.reopened, self.disk.full_until)
+                alarmed = each.intent in engine.executor.exposure.alarms
+                self.witness.bare(each, loop.time() - since, alarmed)
+
+    def _audit(self) -> None:
+        if self.engine is not None:
+            self.engine.journal.books.check()
 
     def _judge(self) -> None:
         engine = self.engine
@@ -227,8 +266,9 @@ class Rehearsal:
 
     def _silence(self) -> dict[str, float]:
         """Seconds since each stream of this life last brought something."""
-        now = asyncio.get_running_loop().time()
-        return {stream: now - heard for stream, heard in self.world.last_heard.items()}
+        now, gone = asyncio.get_running_loop().time(), self.world.exchange.gone
+        heard = self.world.last_heard.items()
+        return {stream: now - last for stream, last in heard if stream.partition(":")[2] not in gone}
 
     def _gross(self) -> Decimal:
         """What is held, at the marks."""

@@ -13,12 +13,11 @@ import ccxt
 import msgspec
 
 from core.clock import wall_ms
-from core.engine.rehearsal.faults import Faults
+from core.engine.rehearsal.faults import CODES, Faults
 from core.engine.rehearsal.life import Crashed, Life
 from core.engine.rehearsal.world import World
 from core.venues.okx.messages import Raw, stream_key
 from core.venues.okx.transport import FaultHandler, PushHandler, Rejection, rejection_of
-from core.venues.okx_local import trade
 from core.venues.okx_local.rest import Reply, Request
 from core.venues.okx_local.stream import Connection
 
@@ -169,8 +168,8 @@ class Wire:
     async def _answer(self, request: Request) -> Any:
         """Send, wait, decode. TimeoutError, ccxt's errors: the outcome is not known."""
         loop = asyncio.get_running_loop()
-        orders = request.method == "POST" and request.path in trade.ORDERS
-        fate = self.faults.request(request.method == "POST", orders)
+        posts = request.method == "POST"
+        fate = self.faults.request(posts, CODES.get(request.path, ()) if posts else ())
         answered: asyncio.Future[Reply] = loop.create_future()
 
         def arrive(first: bool) -> None:

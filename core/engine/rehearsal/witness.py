@@ -7,17 +7,22 @@ from decimal import Decimal
 from core.domain.account import Bill
 from core.domain.instrument import Instrument
 from core.domain.orders import Action, Fill, Intent, Order, Origin
+from core.execution.exposure import Unhedged
 from core.execution.reconcile import Verdict
 from core.execution.slices import smallest
 from core.matching.core import Matching
 from core.matching.types import Command, Event, Place, PlaceTrigger
 from core.portfolio.books import Books
 from core.portfolio.events import AnyEvent, Decided, Filled, Intended, Part, Planned, Protected, Settled
+from core.portfolio.invariant import InvariantError
 from core.venues.okx.venue import PATIENCE
 
 CENT = Decimal("1e-8")
 GROSS_SLACK = Decimal("1.5")
 """New exposure is judged at the last close; until it is filled, prices may jump by a third."""
+UNHEDGED_S = 300.0
+"""Longest that a leg may wait for its other half while the exchange takes orders: answers may be lost."""
+ALARM_S = 5.0
 BLIND = 2.0
 """An entry may be made on a stream that has been silent for so many times its patience, not longer."""
 
@@ -25,13 +30,17 @@ BLIND = 2.0
 class Witness:
     """`broken` is the first invariant that did not hold, in words; `failed` is set with it."""
 
-    def __init__(self, max_gross: Decimal, bar_ms: int, stale_after: float) -> None:
+    def __init__(self, max_gross: Decimal, bar_ms: int, stale_after: float, max_unhedged: float) -> None:
+        """`max_gross` in the quote currency; `stale_after` and `max_unhedged` in seconds."""
         self.broken = ""
         self.failed = asyncio.Event()
         self.market_ms: Callable[[], int] = lambda: 0
         self.silence: Callable[[], Mapping[str, float]] = dict
         self.gross: Callable[[], Decimal] = Decimal
+        self.audit: Callable[[], None] = lambda: None
+        """Raises InvariantError where the engine's books contradict themselves."""
         self._max_gross, self._bar_ms, self._stale_after = max_gross, bar_ms, stale_after
+        self._max_unhedged = max_unhedged
         self._orders: dict[str, Order] = {}
         self._intents: dict[str, Intent] = {}
         self._protections: set[str] = set()
@@ -41,6 +50,7 @@ class Witness:
         self._done: dict[tuple[str, int], list[Decimal]] = {}
         self._parts: dict[tuple[str, int], Decimal] = {}
         self._bills = Decimal(0)
+        self._last_fill: dict[str, float] = {}
         self.intents = self.orders = 0
 
     def begin(self, cash: Decimal, instruments: Iterable[Instrument]) -> None:
@@ -60,8 +70,12 @@ class Witness:
     # --- the ledger ----------------------------------------------------------------------------------
 
     def written(self, batch: Sequence[AnyEvent]) -> None:
-        """A batch has become durable."""
+        """A batch has become durable. The books, which do not know it yet, are audited."""
         now = self.market_ms()
+        try:
+            self.audit()
+        except InvariantError as error:
+            self.fail(f"the books contradict themselves: {error}")
         for event in batch:
             self.expect(event.ts <= now, f"an event is dated {event.ts}, and it is {now}: {event}")
             match event:
@@ -145,6 +159,7 @@ class Witness:
         name = f"{fill.instrument}:{fill.trade_id}"  # As the engine names it: OKX counts trades per instrument.
         self.expect(name not in self.fills, f"the exchange made trade {name} twice")
         self.fills[name] = fill
+        self._last_fill[fill.instrument] = asyncio.get_running_loop().time()
         order = self._orders.get(fill.client_id)
         if order is None:
             return
@@ -162,6 +177,14 @@ class Witness:
             done[0] <= abs(wanted) and done[1] <= done[0],
             f"intent {intent.id}, leg {order.leg}: {wanted} was wanted, {done[0]} filled and {done[1]} taken back",
         )
+
+    def bare(self, found: Unhedged, seconds: float, alarmed: bool) -> None:
+        """What stands unhedged, for `seconds` in which the exchange took orders; `alarmed`: an alarm rings. Where
+        the book is thin it takes its time, and is fair as long as something is filled."""
+        said = f"intent {found.intent} has stood unhedged in {found.instrument} for {seconds:.0f} s"
+        still = asyncio.get_running_loop().time() - self._last_fill.get(found.instrument, 0.0)
+        self.expect(min(seconds, still) <= UNHEDGED_S, f"{said}, with nothing filled for {still:.0f} s")
+        self.expect(alarmed or seconds <= self._max_unhedged + ALARM_S, f"{said}, and no alarm rings")
 
     # --- once faults have stopped --------------------------------------------------------------------
 
