@@ -32,6 +32,25 @@ async def test_what_the_stream_did_not_tell_is_caught_up(rig: Rig) -> None:
     assert verdict.agrees and rig.books.net(BTC) == 10
 
 
+async def test_fills_told_in_another_order_than_they_were_made_are_no_disagreement(rig: Rig) -> None:
+    """Part of the position is closed between two buys, and told after both: the exchange realised against another
+    average cost than the ledger. What was paid is the same, and so is the cash once all is closed."""
+    rig.venue.faults += [None, Fault.MUTE, None]
+    for size, mark in (("10", "1000"), ("-4", "1010"), ("6", "1030")):
+        rig.venue.move(BTC, mark)
+        opening = D(size) > 0
+        intent = await rig.intend(size, "0", Action.OPEN if opening else Action.CLOSE)
+        await rig.orders.send(intent, 0, D(size), not opening)
+        await rig.drain()
+    assert rig.books.net(BTC) == 16
+    assert (await rig.reconciler.run()).agrees
+    assert rig.books.net(BTC) == 12 and rig.books.cash != (await rig.venue.balance()).cash
+    last = await rig.intend("-12", "0", Action.CLOSE)
+    await rig.orders.send(last, 0, D(-12), True)
+    await rig.drain()
+    assert rig.books.cash == (await rig.venue.balance()).cash
+
+
 async def test_funding_is_taken_from_the_statement_and_shared(rig: Rig) -> None:
     await rig.open_pair()
     rig.venue.pay_funding(BTC, "0.0001")
