@@ -10,7 +10,6 @@ from random import Random
 from core.backtest.inside import Stop, check, inside, quiet
 from core.backtest.latency import Latency
 from core.data.quotes import Quotes, Top
-from core.domain.account import Balance, Bill, Position
 from core.domain.market import Candle, Floats, Funding
 from core.domain.orders import Fill, Order, OrderReport, Protection
 from core.matching.core import Matching
@@ -29,7 +28,7 @@ from core.matching.types import (
     SettleFunding,
     Trigger,
 )
-from core.venues.paper import PaperConditions
+from core.venues.paper import PaperAccount
 from core.venues.port import Capabilities, Refused, VenueEvent
 
 DUPLICATE = "51016"
@@ -38,7 +37,7 @@ REJECTED = "50026"
 """OKX: system error, try again later. The code of a request that the model of rejects refuses."""
 
 
-class BacktestVenue(PaperConditions):
+class BacktestVenue(PaperAccount):
     """One account on one replayed market.
 
     Orders go one after another, each after its latency: the market has then moved along the bar. `rejects` is the
@@ -225,30 +224,8 @@ class BacktestVenue(PaperConditions):
     async def cancel_all_after(self, seconds: int) -> None:
         raise AssertionError("a backtest's exchange hears us always")
 
-    async def order(self, instrument: str, client_id: str) -> OrderReport | None:
-        record = self.matching.order(client_id=client_id)
-        return record.report if record else None
-
-    async def open_orders(self) -> list[OrderReport]:
-        return [record.report for record in self.matching.orders()]
-
-    async def fills(self, since_ms: int) -> list[Fill]:
-        return self.matching.fills(since_ms)
-
-    async def positions(self) -> list[Position]:
-        return self.matching.positions()
-
-    async def balance(self) -> Balance:
-        return self.matching.balance()
-
-    async def bills(self, after: str) -> list[Bill]:
-        return self.matching.bills(after)
-
     async def set_leverage(self, instrument: str, leverage: Decimal) -> None:
         self._obey(SetLeverage(instrument, leverage))
-
-    async def fee_rates(self) -> tuple[Decimal, Decimal]:
-        return self.matching.rules.maker, self.matching.rules.taker
 
     async def protect(self, protection: Protection) -> Protection:
         p = protection

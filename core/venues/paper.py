@@ -1,10 +1,12 @@
-"""The conditions of a venue that stands on the matching core: those of its rules, with nothing announced."""
+"""What a venue that stands on the matching core tells of its account and of its conditions."""
 
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol
 
+from core.domain.account import Balance, Bill, Position
 from core.domain.instrument import Instrument
+from core.domain.orders import Fill, OrderReport
 from core.matching.core import Matching
 from core.venues.port import AccountMode, Load, Maintenance, PriceLimit, Tier
 
@@ -19,8 +21,31 @@ class _Paper(Protocol):
     async def mark(self, instrument: str) -> Decimal: ...
 
 
-class PaperConditions:
-    """The part of the venue port that a preflight asks, for a venue with `instruments` and a `matching` core."""
+class PaperAccount:
+    """The part of the venue port that only reads, for a venue with `instruments` and a `matching` core: the account
+    as the core holds it; the conditions of its rules, with nothing announced."""
+
+    async def order(self: _Paper, instrument: str, client_id: str) -> OrderReport | None:
+        record = self.matching.order(client_id=client_id)
+        return record.report if record else None
+
+    async def open_orders(self: _Paper) -> list[OrderReport]:
+        return [record.report for record in self.matching.orders()]
+
+    async def fills(self: _Paper, since_ms: int) -> list[Fill]:
+        return self.matching.fills(since_ms)
+
+    async def positions(self: _Paper) -> list[Position]:
+        return self.matching.positions()
+
+    async def balance(self: _Paper) -> Balance:
+        return self.matching.balance()
+
+    async def bills(self: _Paper, after: str) -> list[Bill]:
+        return self.matching.bills(after)
+
+    async def fee_rates(self: _Paper) -> tuple[Decimal, Decimal]:
+        return self.matching.rules.maker, self.matching.rules.taker
 
     async def account_mode(self) -> AccountMode:
         return AccountMode("futures", True, ("read_only", "trade"), True)

@@ -16,7 +16,7 @@ import msgspec
 
 from core.clock import in_thread
 from core.data.files import write_whole
-from core.domain.account import Balance, Bill, Position
+from core.domain.account import Position
 from core.domain.errors import UserError
 from core.domain.instrument import Instrument
 from core.domain.market import Candle, Funding, Mark, Ticker
@@ -37,7 +37,7 @@ from core.matching.types import (
     SettleFunding,
 )
 from core.venues.okx.session import Mailbox
-from core.venues.paper import PaperConditions
+from core.venues.paper import PaperAccount
 from core.venues.port import (
     Capabilities,
     Load,
@@ -65,7 +65,7 @@ class Paper(msgspec.Struct, frozen=True):
     history: History
 
 
-class ShadowVenue(PaperConditions):
+class ShadowVenue(PaperAccount):
     """`core.venues.port.Venue` over the public half of `market`; the account lives in `file`, which is written
     before anything of it is told, and begins with `cash`."""
 
@@ -250,30 +250,8 @@ class ShadowVenue(PaperConditions):
     async def cancel_all_after(self, seconds: int) -> None:
         raise AssertionError("the paper account lives and dies with us")
 
-    async def order(self, instrument: str, client_id: str) -> OrderReport | None:
-        record = self.matching.order(client_id=client_id)
-        return record.report if record else None
-
-    async def open_orders(self) -> list[OrderReport]:
-        return [record.report for record in self.matching.orders()]
-
-    async def fills(self, since_ms: int) -> list[Fill]:
-        return self.matching.fills(since_ms)
-
-    async def positions(self) -> list[Position]:
-        return self.matching.positions()
-
-    async def balance(self) -> Balance:
-        return self.matching.balance()
-
-    async def bills(self, after: str) -> list[Bill]:
-        return self.matching.bills(after)
-
     async def set_leverage(self, instrument: str, leverage: Decimal) -> None:
         await self._obey(SetLeverage(instrument, leverage), instrument)
-
-    async def fee_rates(self) -> tuple[Decimal, Decimal]:
-        return self._rules.maker, self._rules.taker
 
     async def protect(self, protection: Protection) -> Protection:
         p = protection

@@ -28,7 +28,7 @@ from core.matching.types import (
     SetLeverage,
     SettleFunding,
 )
-from core.venues.paper import PaperConditions
+from core.venues.paper import PaperAccount
 from core.venues.port import Capabilities, Refused, Unknown, Unreachable, VenueEvent
 
 BTC, ETH = "BTC-USDT-SWAP", "ETH-USDT-SWAP"
@@ -55,7 +55,7 @@ class Fault(Enum):
     MEAGRE = "meets a book that holds next to nothing"
 
 
-class FakeVenue(PaperConditions):
+class FakeVenue(PaperAccount):
     """One account, in memory. `faults` are taken one a placed order, in order: a `Fault`, the code with which
     it is refused, or None. `before_place` is called with each order before anything else happens to it."""
 
