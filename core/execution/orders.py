@@ -22,6 +22,8 @@ from core.venues.port import Refused, Unknown, Unreachable, Venue, VenueError
 ABSENT_MARGIN_MS = 2_000
 """How long after its expiry an order that nobody knows is still asked for, before it counts as absent."""
 ZERO = Decimal(0)
+SHOWN_MS = 30_000
+"""How long after its expiry an order that is nowhere to be found may still have made up for a difference."""
 PATIENCE_S = 2.0
 """How long an order may be at work without news before the exchange is asked about it."""
 
@@ -112,7 +114,7 @@ class Orders:
             if asked_at <= order.expires + ABSENT_MARGIN_MS:
                 return False
             await self.catch_up()
-            if await self._shows(order):
+            if await self._shows(order, late=asked_at > order.expires + SHOWN_MS):
                 return False
         except VenueError:
             return False
@@ -121,12 +123,17 @@ class Orders:
             await self.report(self._gone(order, state.state))
         return True
 
-    async def _shows(self, order: Order) -> bool:
-        """Whether the exchange holds more than is explained, on the side of this order: it may have been filled."""
+    async def _shows(self, order: Order, late: bool) -> bool:
+        """Whether the exchange holds more than is explained, on the side of this order: it may have been filled.
+
+        A difference that was there when it was sent is not counted. Where just this much is gone by now, either the
+        order has made up for it or it has been explained since: the first would show elsewhere before it is `late`.
+        """
         name = order.instrument
         theirs = sum((p.size for p in await self._venue.positions() if p.instrument == name), ZERO)
-        explained = self._journal.books.net(name) + self.strangers(name) + self._before.get(order.client_id, ZERO)
-        return (theirs - explained) * order.size > 0
+        more = theirs - self._journal.books.net(name) - self.strangers(name)
+        since = more - self._before.get(order.client_id, ZERO)
+        return since * order.size > 0 and (more * order.size > 0 or not late)
 
     def strangers(self, instrument: str) -> Decimal:
         """Contracts that are not ours, as far as they are known: accepted ones, and those of fills seen since."""

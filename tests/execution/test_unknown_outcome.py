@@ -13,10 +13,10 @@ import pytest
 import pytest_asyncio
 
 from core.domain.account import Position
-from core.domain.orders import Fill, Order, OrderReport, OrderState
+from core.domain.orders import Action, Fill, Order, OrderReport, OrderState
 from core.execution.orders import ABSENT_MARGIN_MS
 from core.venues.port import Unknown
-from tests.execution.fakes import BTC, ETH, FakeVenue
+from tests.execution.fakes import BTC, ETH, FakeVenue, Fault
 from tests.execution.rig import EXPIRY_MS, Rig
 
 NEVER = 10_000.0
@@ -185,3 +185,13 @@ async def test_a_strangers_position_does_not_keep_an_absent_order_from_being_abs
     await rig.drain()
     assert await rig.run(await rig.intend("10", "-10")) == "done"
     assert (rig.books.net(BTC), venue.net(BTC), venue.net(ETH)) == (10, 13, -10)
+
+
+async def test_a_difference_that_is_explained_by_now_leaves_no_lost_order_unknown_for_ever(rig: Rig) -> None:
+    """When it was sent the exchange showed three contracts that no fill had told yet. They have been told since,
+    and the position can never again differ by them."""
+    await rig.open_pair()
+    rig.orders.mystery = {BTC: D(3)}
+    rig.venue.faults.append(Fault.LOST_REQUEST)
+    assert await rig.run(await rig.intend("-10", "10", Action.CLOSE)) == "done"
+    assert rig.venue.net(BTC) == 0 and rig.books.net(BTC) == 0
