@@ -21,6 +21,7 @@ class Life:
 
     def __init__(self, host: Machine) -> None:
         self.alive = True
+        self.began = asyncio.get_running_loop().time()
         self.died = asyncio.Event()
         self.gates = 0
         self._crash_at = 0

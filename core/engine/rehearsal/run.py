@@ -243,6 +243,8 @@ class Rehearsal:
             if engine is None or not engine.trading.is_set() or self.world.halted:
                 continue
             for each in engine.executor.unhedged():
+                if not self.world.traded(each.instrument):
+                    continue  # A gap: nobody offers anything, and nothing can be hedged there.
                 since = max(each.since, self.world.reopened, self.disk.full_until)
                 alarmed = each.intent in engine.executor.exposure.alarms
                 self.witness.bare(each, loop.time() - since, alarmed)
@@ -268,7 +270,8 @@ class Rehearsal:
         """Seconds since each stream of this life last brought something."""
         now, gone = asyncio.get_running_loop().time(), self.world.exchange.gone
         heard = self.world.last_heard.items()
-        return {stream: now - last for stream, last in heard if stream.partition(":")[2] not in gone}
+        began = self.life.began
+        return {stream: now - max(last, began) for stream, last in heard if stream.partition(":")[2] not in gone}
 
     def _gross(self) -> Decimal:
         """What is held, at the marks."""

@@ -170,6 +170,11 @@ class World:
         """Whether private requests are refused now."""
         return self._halted > 0
 
+    def traded(self, instrument: str) -> bool:
+        """Whether the market makes prices of an instrument in the present bar."""
+        market = self.market
+        return bool(market.finished or market.panel.close[market.bar, market.index[instrument]] > 0)
+
     def heard(self, stream: str) -> None:
         self.last_heard[stream] = asyncio.get_running_loop().time()
 
